@@ -1,0 +1,173 @@
+package compose
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/brambled/brambled/reconciler/spec"
+)
+
+// extension is brambled's own key, at the top of a file and in a service.
+const extension = "x-brambled"
+
+// extensionKeys are the keys under x-brambled.
+var extensionKeys = []string{"nodes", "swarm", "heal"}
+
+// placement is where a service runs, and what else its x-brambled says.
+type placement struct {
+	heal     spec.Heal
+	swarm    bool
+	selector string // as written
+	here     bool
+	why      string
+}
+
+// placements reads x-brambled of the file and of each service.
+func (r *render) placements() (map[string]placement, Problems) {
+	top := find(r.d.root, extension)
+	found := r.d.extension(top, extension)
+	found = append(found, r.d.misspelt(r.d.root, "")...)
+	out := map[string]placement{}
+	for _, svc := range entries(find(r.d.root, "services")) {
+		path := "services." + svc.key
+		found = append(found, r.d.extension(find(svc.value, extension), join(path, extension))...)
+		found = append(found, r.d.misspelt(svc.value, path)...)
+		own, at := r.d.inherited(svc.key)
+		p, problem := r.placement(svc.key, join("services."+at, extension), top, own)
+		if problem != nil {
+			found = append(found, *problem)
+		}
+		heal, problems := r.heal(join("services."+at, extension), top, own)
+		p.heal, found = heal, append(found, problems...)
+		out[svc.key] = p
+	}
+	return out, found
+}
+
+// inherited returns the x-brambled of a service, or of the nearest one it extends, and whose it is.
+func (d *document) inherited(name string) (own *yaml.Node, at string) {
+	at = name
+	for range 20 { // a chain this long is a circle, of which compose-go speaks
+		svc := d.services[at]
+		if own := find(svc, extension); own != nil {
+			return own, at
+		}
+		base := find(svc, "extends")
+		if base != nil && base.Kind == yaml.MappingNode {
+			base = find(base, "service")
+		}
+		if base == nil || base.Kind != yaml.ScalarNode {
+			break
+		}
+		at = base.Value
+	}
+	return nil, name
+}
+
+// extension checks the keys under an x-brambled.
+func (d *document) extension(n *yaml.Node, path string) Problems {
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return Problems{d.problem(path, "this is no mapping", "write x-brambled: { nodes: all }")}
+	}
+	var found Problems
+	for _, e := range entries(n) {
+		if !slices.Contains(extensionKeys, e.key) {
+			found = append(found, d.problem(join(path, e.key), fmt.Sprintf("unknown key `%s`", e.key), "x-brambled has "+strings.Join(extensionKeys, ", ")))
+		}
+	}
+	return found
+}
+
+// misspelt finds keys that were meant to be x-brambled: Compose lets any key pass that begins with x-.
+func (d *document) misspelt(n *yaml.Node, path string) Problems {
+	var found Problems
+	for _, e := range entries(n) {
+		if strings.HasPrefix(e.key, "x-") && e.key != extension && nearest(e.key, []string{extension}) != "" {
+			found = append(found, d.problem(join(path, e.key), fmt.Sprintf("unknown key `%s`", e.key), "did you mean x-brambled?"))
+		}
+	}
+	return found
+}
+
+// placement decides for one service: its own x-brambled, else the file's, else Swarm.
+func (r *render) placement(service, path string, top, own *yaml.Node) (placement, *Problem) {
+	bad := func(path, text, hint string) (placement, *Problem) {
+		p := r.d.problem(path, text, hint)
+		p.Service = service
+		return placement{}, &p
+	}
+	x, at := own, path
+	if find(own, "nodes") == nil && !isTrue(find(own, "swarm")) {
+		x, at = top, extension
+	}
+	for from, n := range map[string]*yaml.Node{path: find(own, "swarm"), extension: find(top, "swarm")} {
+		if n != nil && n.Tag != "!!bool" {
+			return bad(from+".swarm", fmt.Sprintf("swarm is %q", n.Value), "write true or false")
+		}
+	}
+	nodes := find(x, "nodes")
+	switch {
+	case nodes != nil && isTrue(find(x, "swarm")):
+		return bad(at, "nodes and swarm are both set", "a service runs in one of the two ways")
+	case nodes == nil:
+		p, problem := bad("services."+service, "this is a Swarm service, and Swarm services come with the cluster", "set x-brambled: { nodes: all } to run it as containers")
+		p.swarm = true
+		return p, problem
+	}
+	return r.selector(nodes, at+".nodes")
+}
+
+func isTrue(n *yaml.Node) bool {
+	var yes bool
+	return n != nil && n.Tag == "!!bool" && n.Decode(&yes) == nil && yes
+}
+
+// selector reads `nodes`: all, a list of names, or "label=value". Variables are not read here: what selects the node must
+// not depend on the node.
+func (r *render) selector(n *yaml.Node, path string) (placement, *Problem) {
+	fault := func(text string) (placement, *Problem) {
+		p := r.d.problem(path, text, `write all, a list of node names, or a node label such as "role=edge"`)
+		return placement{}, &p
+	}
+	if n.Kind == yaml.SequenceNode {
+		var names []string
+		for _, c := range n.Content {
+			name := resolve(c).Value
+			if name == "" || name == "all" || strings.ContainsAny(name, "$= ") {
+				return fault(fmt.Sprintf("%q is no name of a node", name))
+			}
+			names = append(names, name)
+		}
+		if len(names) == 0 {
+			return fault("the list of nodes is empty")
+		}
+		p := placement{selector: strings.Join(names, ", "), here: slices.Contains(names, r.env.Node)}
+		return p.because("it runs on " + p.selector), nil
+	}
+	value := n.Value
+	label, want, isLabel := strings.Cut(value, "=")
+	switch {
+	case n.Kind != yaml.ScalarNode || value == "":
+		return fault("this selects no nodes")
+	case value == "all":
+		return placement{selector: "all", here: true}, nil
+	case isLabel && label != "" && !strings.Contains(value, "$"):
+		have, ok := r.env.Labels[label]
+		p := placement{selector: value, here: ok && have == want}
+		return p.because("this node has no label " + value), nil
+	}
+	return fault(fmt.Sprintf("%q selects no nodes", value))
+}
+
+func (p placement) because(why string) placement {
+	if !p.here {
+		p.why = why
+	}
+	return p
+}

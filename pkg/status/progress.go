@@ -1,0 +1,56 @@
+package status
+
+import "fmt"
+
+// Worst is the worst state of a stack over all reports, of all stacks where it is "", and whether any report has it.
+func Worst(nodes []Node, stack string) (State, bool) {
+	worst, found := Converged, false
+	for _, n := range nodes {
+		for _, st := range n.Stacks {
+			if st.Name == stack || stack == "" {
+				worst, found = worse(worst, st.State), true
+			}
+		}
+	}
+	return worst, found
+}
+
+// Progress says how a stack fares on its way to the version written at an index, and whether that is its end: converged,
+// held or failed. A Pi that has not taken in that version yet keeps it going, whatever it says of an older one.
+func Progress(nodes []Node, stack string, index uint64) (State, bool) {
+	worst, seen := Converged, false
+	for _, n := range nodes {
+		st, ok := n.Stack(stack)
+		if !ok || st.Index < index {
+			return Converging, false
+		}
+		worst, seen = worse(worst, st.State), true
+	}
+	return worst, seen && (worst == Converged || worst == Held || worst == Failed)
+}
+
+// Summary is a stack on one line: how many containers run, and the first thing that is waited for.
+func Summary(nodes []Node, stack string) string {
+	desired, running := 0, 0
+	why := ""
+	for _, r := range rows(nodes, stack, "") {
+		if r.svc.State == Elsewhere {
+			continue
+		}
+		if r.svc.State != Done { // a job that ended is no container that is missing
+			desired, running = desired+r.svc.Desired, running+r.svc.Running
+		}
+		if why == "" && !r.svc.State.ok() {
+			why = FirstLine(r.sentence())
+		}
+	}
+	state, found := Worst(nodes, stack)
+	if !found {
+		return stack + ": no node has taken it in yet"
+	}
+	out := fmt.Sprintf("%s: %s, %d of %d running", stack, state, running, desired)
+	if why != "" {
+		out += ": " + why
+	}
+	return Clean(out)
+}

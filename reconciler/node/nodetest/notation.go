@@ -1,0 +1,423 @@
+package nodetest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/brambled/brambled/reconciler/node"
+	"github.com/brambled/brambled/reconciler/plan"
+	"github.com/brambled/brambled/reconciler/spec"
+)
+
+// Monitor is the monitor time of a service that names none.
+const Monitor = 5 * time.Second
+
+// Hash is the hash that the notation gives to an image and revision; one with a schema ("2:app:1") is taken as it is.
+func Hash(s string) string {
+	if v, _, ok := strings.Cut(s, ":"); ok {
+		if _, err := strconv.Atoi(v); err == nil {
+			return s
+		}
+	}
+	return "1:" + s
+}
+
+// line is a parsed line: its bare words in order, and its key=value fields.
+type line struct {
+	words  []string
+	fields map[string]string
+}
+
+func parseLine(text string) line {
+	l := line{fields: map[string]string{}}
+	for w := range strings.FieldsSeq(text) {
+		k, v, ok := strings.Cut(w, "=")
+		if !ok {
+			l.words = append(l.words, w)
+			continue
+		}
+		l.fields[k] = strings.ReplaceAll(v, "_", " ")
+		if slices.Contains([]string{"net", "vol", "file", "name", "owner", "dep", "id", "done", "fb"}, k) {
+			l.fields[k] = v
+		}
+	}
+	return l
+}
+
+func (l line) has(word string) bool { return slices.Contains(l.words, word) }
+
+func (l line) list(key string) []string {
+	if l.fields[key] == "" || l.fields[key] == "-" {
+		return nil
+	}
+	return strings.Split(l.fields[key], ",")
+}
+
+func (l line) number(key string, otherwise int) int {
+	v, ok := l.fields[key]
+	if !ok {
+		return otherwise
+	}
+	return number(v)
+}
+
+func (l line) duration(key string, otherwise time.Duration) time.Duration {
+	v, ok := l.fields[key]
+	if !ok {
+		return otherwise
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		panic(fmt.Sprintf("%s=%s: %v", key, v, err))
+	}
+	return d
+}
+
+// lines yields the lines that say something.
+func lines(text string) []string {
+	var out []string
+	for l := range strings.Lines(text) {
+		l, _, _ = strings.Cut(l, "#")
+		if l = strings.TrimSpace(l); l != "" {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// ParseDesired reads a desired state. It panics on a line it cannot read: the text is a test's own.
+func ParseDesired(text string) spec.Desired {
+	d := spec.Desired{Node: "pi1", Owners: []string{"c1"}, Healing: spec.Healing{After: 30 * time.Second, Budget: 5}}
+	for _, raw := range lines(text) {
+		l := parseLine(raw)
+		if l.words[0] == "owners" {
+			d.Owners = l.words[1:]
+			continue
+		}
+		if l.words[0] == "retry" {
+			d.Retry = l.words[1:]
+			continue
+		}
+		if l.words[0] == "recalled" {
+			d.Recalled = l.words[1:]
+			continue
+		}
+		if l.words[0] == "healing" {
+			d.Healing = spec.Healing{After: l.duration("after", 0), Budget: l.number("budget", 0)}
+			continue
+		}
+		if l.words[0] == "stack" {
+			d.Stacks = append(d.Stacks, spec.Stack{Name: l.words[1], Owner: or(l.fields["owner"], "c1"), Held: l.fields["held"], Opaque: l.has("opaque")})
+			continue
+		}
+		if len(d.Stacks) == 0 {
+			panic("desired: no stack yet: " + raw)
+		}
+		st := &d.Stacks[len(d.Stacks)-1]
+		switch l.words[0] {
+		case "net":
+			st.Networks = append(st.Networks, spec.Network{Name: l.words[1], External: l.has("external"), Hash: definition(l)})
+		case "vol":
+			st.Volumes = append(st.Volumes, spec.Volume{Name: l.words[1], External: l.has("external"), Hash: definition(l)})
+		case "svc":
+			st.Services = append(st.Services, service(l))
+		default:
+			panic("desired: " + raw)
+		}
+	}
+	slices.SortFunc(d.Stacks, func(a, b spec.Stack) int { return strings.Compare(a.Name, b.Name) })
+	return d
+}
+
+// definition is the hash of a network or volume.
+func definition(l line) string {
+	if l.has("external") {
+		return ""
+	}
+	return Hash("def" + or(l.fields["def"], "1"))
+}
+
+func service(l line) spec.Service {
+	img := l.fields["img"]
+	hash := img
+	if rev := l.fields["rev"]; rev != "" {
+		hash += "+" + rev
+	}
+	c := spec.Container{
+		Hash: Hash(hash), Name: l.fields["name"], Image: img, Platform: l.fields["platform"],
+		PullPolicy: spec.PullPolicy(or(l.fields["pull"], string(spec.PullMissing))),
+		Body:       spec.Body{RestartPolicy: "unless-stopped"}, Exclusive: l.fields["excl"], HasHealthcheck: l.has("health"),
+	}
+	s := spec.Service{
+		Name: l.words[1], Replicas: l.number("n", 1), Restart: spec.Always, Heal: spec.Heal(l.fields["heal"]),
+		Update: spec.Update{
+			Order: spec.Order(or(l.fields["order"], string(spec.StartFirst))), FailureAction: spec.FailureAction(or(l.fields["fail"], string(spec.Rollback))),
+			Monitor: l.duration("monitor", Monitor), Parallelism: l.number("par", 1),
+		},
+	}
+	switch l.fields["job"] {
+	case "once":
+		s.Restart, c.Body.RestartPolicy = spec.Once, "no"
+	case "on-failure":
+		s.Restart, c.Body.RestartPolicy = spec.OnFailure, "on-failure"
+	}
+	c.Body.RestartPolicy = or(l.fields["policy"], c.Body.RestartPolicy)
+	for _, n := range l.list("net") {
+		c.Networks = append(c.Networks, spec.Attachment{Network: n})
+	}
+	for _, v := range l.list("vol") {
+		v, ro := strings.CutSuffix(v, ":ro")
+		c.Volumes = append(c.Volumes, spec.VolumeMount{Volume: v, Target: "/" + v, ReadOnly: ro})
+	}
+	for _, f := range l.list("file") {
+		c.Files = append(c.Files, spec.File{Target: "/" + f, Digest: f})
+	}
+	for _, dep := range l.list("dep") {
+		part := strings.Split(dep, ":")
+		s.DependsOn = append(s.DependsOn, spec.Dependency{Service: part[0], Condition: spec.Condition(part[1]), Required: true, Restart: len(part) > 2})
+	}
+	s.Container = c
+	for _, n := range l.list("done") {
+		s.Done = append(s.Done, number(n))
+	}
+	if img, ok := l.fields["fb"]; ok {
+		s.Fallback = fallback(c, img)
+	}
+	return s
+}
+
+// fallback is an earlier version of a container: "app:1", or "app:1@id" where the image's id is known.
+func fallback(c spec.Container, text string) *spec.Fallback {
+	hash, id, _ := strings.Cut(text, "@")
+	c.Hash, c.Image = Hash(hash), hash
+	if name, _, ok := strings.Cut(hash, "+"); ok {
+		c.Image = name
+	}
+	f := &spec.Fallback{Container: c, ImageID: id}
+	for _, at := range c.Networks {
+		f.Networks = append(f.Networks, spec.Network{Name: at.Network, Hash: Hash("def1")})
+	}
+	return f
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		panic(fmt.Sprintf("number %q: %v", s, err))
+	}
+	return n
+}
+
+// ParseObserved reads an observed state, see [ParseDesired].
+func ParseObserved(text string) node.Observed {
+	o := node.Observed{
+		Images: map[node.ImageRef]node.Image{}, Pulls: map[node.ImageRef]node.Pull{}, Unsupported: map[string]string{},
+		Busy: map[string]bool{}, Failures: map[string]node.Failure{}, Remedies: map[plan.Remedy]plan.Repeats{},
+	}
+	for _, raw := range lines(text) {
+		Add(&o, raw)
+	}
+	return o
+}
+
+// Add adds one object to an observed state. A container of that name, and whatever else has a key, is replaced.
+func Add(o *node.Observed, raw string) {
+	l := parseLine(raw)
+	name := ""
+	if len(l.words) > 1 {
+		name = l.words[1]
+	}
+	lane, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(raw, l.words[0])), " |")
+	switch l.words[0] {
+	case "image":
+		for _, img := range l.words[1:] {
+			o.Images[node.ImageRef{Ref: img, Platform: l.fields["platform"]}] = node.Image{ID: "sha256:" + img}
+		}
+	case "net":
+		n := node.Network{ID: or(l.fields["id"], "#"+name), Name: name, Scope: "local"}
+		n.Owner, n.Stack, n.Hash = labels(l)
+		o.Networks = append(o.Networks, n)
+	case "vol":
+		v := node.Volume{Name: name}
+		v.Owner, v.Stack, v.Hash = labels(l)
+		o.Volumes = append(o.Volumes, v)
+	case "box":
+		o.Containers = slices.DeleteFunc(slices.Clone(o.Containers), func(c node.Container) bool { return c.Name == name && l.fields["id"] == "" })
+		o.Containers = append(o.Containers, container(l))
+	case "pull":
+		o.Pulls[node.ImageRef{Ref: name, Platform: l.fields["platform"]}] = node.Pull{
+			For: l.fields["for"], Running: l.has("running"), Done: int64(l.number("done", 0)) << 20, Total: int64(l.number("total", 0)) << 20,
+			Err: l.fields["err"], RetryIn: l.duration("retry", 0),
+		}
+	case "file":
+		o.Files = slices.Sorted(slices.Values(append(slices.Clone(o.Files), l.words[1:]...)))
+	case "busy":
+		o.Busy[lane] = true
+	case "fail":
+		o.Failures[lane] = node.Failure{Step: or(l.fields["step"], "start x"), Err: or(l.fields["err"], "boom"), Hash: goal(l.fields["for"]), Count: 1, RetryIn: l.duration("retry", 0)}
+	case "remedy":
+		key := plan.Remedy{Lane: lane, Reason: plan.Reason(l.fields["why"])}
+		o.Remedies[key] = plan.Repeats{For: goal(l.fields["for"]), Count: l.number("n", 1), Since: l.duration("since", 0)}
+	case "unsupported":
+		o.Unsupported[Hash(name)] = strings.Join(l.words[2:], " ")
+	default:
+		panic("observed: " + raw)
+	}
+}
+
+// goal is the goal of a lane: a hash, a roll back from one, or nothing.
+func goal(s string) string {
+	if of, ok := strings.CutPrefix(s, "rollback "); ok {
+		return "rollback " + Hash(of)
+	}
+	if s == "" {
+		return ""
+	}
+	return Hash(s)
+}
+
+func labels(l line) (owner, stack, hash string) {
+	if l.has("foreign") {
+		return "", "", ""
+	}
+	owner, stack, _ = strings.Cut(l.words[2], "/")
+	if v, ok := l.fields["hash"]; ok {
+		return owner, stack, Hash(v)
+	}
+	return owner, stack, definition(l)
+}
+
+func container(l line) node.Container {
+	c := node.Container{ID: or(l.fields["id"], "#"+l.words[1]), Name: l.words[1]}
+	rest := l.words[2:]
+	if rest[0] == "foreign" {
+		rest = rest[1:]
+	} else {
+		part := strings.Split(rest[0], "/")
+		c.Owner, c.Stack, c.Service = part[0], part[1], part[2]
+		c.Replica, _ = strconv.Atoi(part[3])
+		c.Hash, c.ImageID = Hash(rest[1]), "sha256:"+rest[1]
+		c.Policy, c.WantPolicy = "unless-stopped", "unless-stopped"
+		rest = rest[2:]
+	}
+	c.State = node.State(rest[0])
+	if c.State == node.Running {
+		c.Up = time.Hour
+	}
+	c.Seen = time.Hour
+	Set(&c, strings.Join(rest, " "), l.fields)
+	return c
+}
+
+// Set changes a container as "running health=healthy up=10s exit=0" says.
+func Set(c *node.Container, text string, fields map[string]string) {
+	l := parseLine(text)
+	if fields != nil {
+		l.fields = fields
+	}
+	c.EngineEnded = false
+	for _, w := range l.words {
+		switch w {
+		case "check":
+			c.HasCheck = true
+		case "ended-by-engine":
+			c.EngineEnded = true
+		default:
+			c.State = node.State(w)
+		}
+	}
+	if c.State != node.Running && c.State != node.Paused {
+		c.Up, c.Health = 0, node.NoHealth
+	}
+	c.Sick = 0
+	for k, v := range l.fields {
+		switch k {
+		case "health":
+			c.Health, c.HasCheck = node.Health(v), true
+		case "up":
+			c.Up = l.duration(k, 0)
+		case "sick":
+			c.Sick = l.duration(k, 0)
+		case "seen":
+			c.Seen = l.duration(k, 0)
+		case "exit":
+			c.ExitCode = l.number(k, 0)
+		case "restarts":
+			c.RestartCount = l.number(k, 0)
+		case "policy":
+			c.Policy = v
+		case "want":
+			c.WantPolicy = v
+			if _, ok := l.fields["policy"]; !ok {
+				c.Policy = v
+			}
+		case "net":
+			c.Networks = l.list(k)
+		case "file":
+			c.Files = l.list(k)
+		case "vol":
+			c.Volumes = l.list(k)
+		case "err":
+			c.Error = v
+		case "id":
+			c.ID = v
+		default:
+			panic("container: unknown field " + k)
+		}
+	}
+}
+
+// Show is the part of an observed state that lasts, as text: what two runs that end alike agree on.
+func Show(o node.Observed) string {
+	var out []string
+	for _, c := range o.Containers {
+		l := fmt.Sprintf("box %s %s %s", c.Name, strings.TrimPrefix(c.Hash, "1:"), c.State)
+		if c.Health != node.NoHealth {
+			l += " " + string(c.Health)
+		}
+		if c.Policy != c.WantPolicy {
+			l += " policy=" + c.Policy
+		}
+		if len(c.Networks) > 0 {
+			l += " net=" + strings.Join(slices.Sorted(slices.Values(c.Networks)), ",")
+		}
+		out = append(out, l)
+	}
+	for _, n := range o.Networks {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("net %s %s", n.Name, strings.TrimPrefix(n.Hash, "1:"))))
+	}
+	for _, v := range o.Volumes {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("vol %s %s", v.Name, strings.TrimPrefix(v.Hash, "1:"))))
+	}
+	for _, f := range o.Files {
+		out = append(out, "file "+f)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n") + "\n"
+}
+
+// Clone is a copy that shares nothing with the original.
+func Clone(o node.Observed) node.Observed {
+	o = o.Pass(0) // copies what Simulate changes
+	for i := range o.Containers {
+		c := &o.Containers[i]
+		c.Networks, c.Files, c.Volumes = slices.Clone(c.Networks), slices.Clone(c.Files), slices.Clone(c.Volumes)
+	}
+	busy, failures, lacks := o.Busy, o.Failures, o.Unsupported
+	o.Busy, o.Failures, o.Unsupported = map[string]bool{}, map[string]node.Failure{}, map[string]string{}
+	maps.Copy(o.Busy, busy)
+	maps.Copy(o.Failures, failures)
+	maps.Copy(o.Unsupported, lacks)
+	return o
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
