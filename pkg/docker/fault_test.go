@@ -3,6 +3,8 @@ package docker_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +116,19 @@ func TestStreamsEndIsNegotiated(t *testing.T) {
 	b.eventually("it negotiates again", func() bool {
 		return slices.ContainsFunc(s.Log(), func(c string) bool { return strings.HasSuffix(c, "/_ping") })
 	})
+}
+
+// Containers that vanish between the list and their inspection, as in a bulk removal by hand, are not observed, and each is
+// taken out by its own inspection while others are still being looked up: the race detector watches.
+func TestGoneSinceTheList(t *testing.T) {
+	b, s := fake(t, "1.41")
+	for i := range 24 {
+		b.apply(b.make(fmt.Sprintf("app%d", i)))
+	}
+	s.Break(dockertest.Fault{Match: "^GET /containers/[^/]+/json$", Status: http.StatusNotFound, Message: "No such container"})
+	if o := b.observe(); len(o.Containers) != 0 {
+		t.Errorf("observed %d containers, want none", len(o.Containers))
+	}
 }
 
 // A stop that takes minutes in one lane keeps no other call waiting.

@@ -204,7 +204,9 @@ func (e *Engine) refresh(ctx context.Context, rows []container.Summary) (map[str
 	slots := make(chan struct{}, 8)
 	for _, row := range rows {
 		m, stale := e.cache.look(row)
+		mu.Lock() // the inspections that run already take out what is gone
 		out[row.ID] = m
+		mu.Unlock()
 		if !stale {
 			continue
 		}
