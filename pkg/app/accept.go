@@ -38,7 +38,7 @@ func (a *App) accept(ctx context.Context, next *consul.Snapshot) {
 	inventory := a.inventory(next, before.inventory)
 	force := inForce{snap: next, inventory: inventory}
 	if before.snap != nil {
-		if hold := a.rewound(ctx, before, inventory); hold != nil {
+		if hold := a.rewound(ctx, before, force); hold != nil {
 			before.holds = []status.Hold{*hold}
 			a.setForce(before)
 			return
@@ -92,11 +92,11 @@ func names(l compose.Loaded) []string {
 // rewound holds deletions that come with a store which was restored or rebuilt: what it lacks was not deleted by anybody. Keys
 // that are older show by themselves; keys that are newer than the snapshot are simply gone, and only this node's own report,
 // lost or older than it was written, tells.
-func (a *App) rewound(ctx context.Context, before inForce, after spec.Inventory) *status.Hold {
+func (a *App) rewound(ctx context.Context, before, next inForce) *status.Hold {
 	var lost, evidence []string
 	for _, name := range slices.Sorted(maps.Keys(before.inventory)) {
-		if _, stays := after[name]; !stays {
-			lost = append(lost, "stack "+name)
+		if _, stays := next.inventory[name]; !stays {
+			lost = append(lost, name)
 			evidence = append(evidence, fmt.Sprintf("%s@%d", name, entry(before.snap.Stacks, name).ModifyIndex))
 		}
 	}
@@ -104,13 +104,7 @@ func (a *App) rewound(ctx context.Context, before inForce, after spec.Inventory)
 		a.forgetRewind(ctx, before.inventory)
 		return nil
 	}
-	detail := a.memory.get().WentBack
-	if detail == "" {
-		var err error
-		if detail, err = a.rewindSeen(ctx); err != nil {
-			detail = fmt.Sprintf("whether the store went back cannot be seen: %v", err)
-		}
-	}
+	detail := a.wentBack(ctx, before.snap, next.snap, lost)
 	if detail == "" {
 		return nil
 	}
@@ -120,60 +114,30 @@ func (a *App) rewound(ctx context.Context, before inForce, after spec.Inventory)
 		a.memory.change(func(s *lastgood.State) bool { s.WentBack = ""; return true })
 		return nil
 	}
-	h.Detail = fmt.Sprintf("%s would be removed, but %s", strings.Join(lost, ", "), detail)
+	h.Detail = fmt.Sprintf("%s would be removed, but %s", "stack "+strings.Join(lost, ", stack "), detail)
 	h.Lifts = "by itself when what is missing is put back (brambled snapshot restore --from-last-good), or to let it go: brambled approve " + h.ID
 	return &h
 }
 
-// rewindSeen says how this node's own report shows that the store went back; "" where it does not.
-func (a *App) rewindSeen(ctx context.Context) (string, error) {
-	written := a.memory.get().ReportIndex
-	if written == 0 {
-		return "", nil
+// wentBack says why what is gone may not have been deleted; "" where it was. Suspicion outlives what raised it.
+func (a *App) wentBack(ctx context.Context, before, next *consul.Snapshot, gone []string) string {
+	if known := a.memory.get().WentBack; known != "" {
+		return known
 	}
-	e, there, err := a.store.Get(ctx, a.reportKey())
-	switch {
-	case err != nil:
-		return "", err
-	case !there:
-		return fmt.Sprintf("this node's own report %s%s was gone too: the store was restored or rebuilt", a.cfg.Prefix, a.reportKey()), nil
-	case e.ModifyIndex < written:
-		return fmt.Sprintf("this node's own report %s%s was at index %d, and it was written at %d: the store was restored from an older snapshot",
-			a.cfg.Prefix, a.reportKey(), e.ModifyIndex, written), nil
-	}
-	return "", nil
-}
-
-// rememberRewind takes down that the store went back, before a new report covers the only trace of it.
-func (a *App) rememberRewind(ctx context.Context) error {
-	seen, err := a.rewindSeen(ctx)
-	if err != nil || seen == "" {
-		return err
-	}
-	a.log.Warn("the store went back", zap.String("detail", seen))
-	a.memory.change(func(s *lastgood.State) bool {
-		s.WentBack, s.ReportIndex = seen, 0
-		return true
-	})
-	a.memory.settle(ctx)
-	return nil
-}
-
-// forgetRewind ends the suspicion when a store that was read after it began lacks nothing.
-func (a *App) forgetRewind(ctx context.Context, inventory spec.Inventory) {
-	if a.memory.get().WentBack == "" {
-		return
-	}
-	now, err := a.store.List(ctx, consul.Stacks)
-	if err != nil || now.Filtered {
-		return
-	}
-	for stack := range inventory {
-		if !slices.ContainsFunc(now.Entries, func(e consul.Entry) bool { return e.Key == stack }) {
-			return
+	if a.memory.get().ReportIndex > 0 {
+		detail, _, err := a.rewindSeen(ctx)
+		if err != nil {
+			return fmt.Sprintf("whether the store went back cannot be seen: %v", err)
+		}
+		if detail != "" {
+			return detail
 		}
 	}
-	a.memory.change(func(s *lastgood.State) bool { s.WentBack = ""; return true })
+	detail := a.unexplained(before, next, gone)
+	if detail != "" {
+		a.suspect(ctx, detail)
+	}
+	return detail
 }
 
 // brake keeps the former file of what would go by a deletion that is large enough to be a mistake, until a person approved

@@ -18,7 +18,6 @@ import (
 	"github.com/brambled/brambled/pkg/config"
 	"github.com/brambled/brambled/pkg/consul"
 	"github.com/brambled/brambled/pkg/docker"
-	"github.com/brambled/brambled/pkg/failpoint"
 	"github.com/brambled/brambled/pkg/lastgood"
 	"github.com/brambled/brambled/pkg/status"
 	"github.com/brambled/brambled/pkg/web"
@@ -153,35 +152,6 @@ func (a *App) recall() {
 }
 
 func (a *App) reportKey() string { return "status/nodes/" + a.cfg.Node }
-
-// writeReport writes this node's report and remembers its index: a store that later has an older one went back. It is
-// written to disk only when the report is the first since the desired state changed, which is what it has to vouch for.
-func (a *App) writeReport(ctx context.Context, report []byte) error {
-	if err := a.ownsName(ctx); err != nil {
-		return err
-	}
-	if err := a.rememberRewind(ctx); err != nil {
-		return err
-	}
-	failpoint.Hit(failpoint.ReportBefore)
-	index, err := a.store.PutIndexed(ctx, a.reportKey(), report)
-	if err != nil {
-		return err
-	}
-	failpoint.Hit(failpoint.ReportAfter)
-	a.memory.change(func(s *lastgood.State) bool {
-		newest := uint64(0)
-		for _, e := range s.Stacks {
-			newest = max(newest, e.ModifyIndex)
-		}
-		if index < s.ReportIndex || s.ReportIndex > newest {
-			return false
-		}
-		s.ReportIndex = index
-		return true
-	})
-	return nil
-}
 
 // stopTimeout is how long the parts may take to end; systemd's TimeoutStopSec is longer.
 const stopTimeout = 8 * time.Second

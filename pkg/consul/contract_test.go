@@ -53,6 +53,8 @@ func contract(t *testing.T, b backend) {
 		{"session expiry", caseSessionExpiry},
 		{"transaction", caseTxn},
 		{"renewed key", caseRenew},
+		{"witness", caseWitness},
+		{"deletion", caseDeletion},
 		{"watcher", caseWatcher},
 		{"presence", casePresence},
 		{"cluster id by two nodes at once", caseClusterRace},

@@ -3,6 +3,7 @@ package consul_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"go.uber.org/zap"
@@ -167,4 +168,57 @@ func caseRenew(c *contest) {
 	if err := client.Renew(c.Context(), "vars/A", []byte("y"), was.ModifyIndex); !errors.Is(err, consul.ErrConflict) {
 		c.Errorf("renewed at an index of the past: %v", err)
 	}
+}
+
+// caseWitness shows that a report vouches only for what is there at the very moment, and writes over no other.
+func caseWitness(c *contest) {
+	client := c.client()
+	c.ok(client.Put(c.Context(), "stacks/web", []byte("x")))
+	web, _, err := client.Get(c.Context(), "stacks/web")
+	c.ok(err)
+	write := func(at uint64) (uint64, error) {
+		return client.PutWitness(c.Context(), "status/pi1", []byte(fmt.Sprint("report after ", at)), at, web)
+	}
+	first, err := write(0)
+	c.ok(err)
+	second, err := write(first)
+	c.ok(err)
+	if first <= web.ModifyIndex || second <= first {
+		c.Errorf("the stack is at %d, its witnesses at %d and %d", web.ModifyIndex, first, second)
+	}
+	if _, err := write(first); !errors.Is(err, consul.ErrConflict) {
+		c.Errorf("written over a report of somebody else: %v", err)
+	}
+	c.ok(client.Delete(c.Context(), "stacks/web"))
+	if _, err := write(second); !errors.Is(err, consul.ErrConflict) {
+		c.Errorf("vouched for what is gone: %v", err)
+	}
+	if e, _, err := client.Get(c.Context(), "status/pi1"); err != nil || e.ModifyIndex != second {
+		c.Errorf("refused, and written all the same: %+v, %v", e, err)
+	}
+}
+
+// caseDeletion shows by which index a list tells of a deletion, and that it does not when something was written since.
+func caseDeletion(c *contest) {
+	client := c.client()
+	for _, key := range []string{"stacks/web", "stacks/db"} {
+		c.ok(client.Put(c.Context(), key, []byte("x")))
+	}
+	newest := func() (index, key uint64) {
+		l, err := client.List(c.Context(), consul.Stacks)
+		c.ok(err)
+		for _, e := range l.Entries {
+			key = max(key, e.ModifyIndex)
+		}
+		return l.Index, key
+	}
+	index, key := newest()
+	c.is("index of the list", index, key)
+	c.ok(client.Delete(c.Context(), "stacks/db"))
+	if deleted, _ := newest(); deleted <= index {
+		c.Errorf("after a deletion the list is at %d, and was at %d", deleted, index)
+	}
+	c.ok(client.Put(c.Context(), "stacks/web", []byte("y")))
+	index, key = newest()
+	c.is("index of the list after a put", index, key)
 }

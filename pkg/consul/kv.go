@@ -33,6 +33,19 @@ type List struct {
 	Entries  []Entry
 }
 
+// deletion is the index of the newest deletion below the prefix, 0 where something was written after it: Consul's index of a
+// list is the highest of its keys and of the tombstones of deleted ones (kvsListTxn in agent/consul/state/kvs.go).
+func (l List) deletion() uint64 {
+	var newest uint64
+	for _, e := range l.Entries {
+		newest = max(newest, e.ModifyIndex)
+	}
+	if l.Index <= newest {
+		return 0
+	}
+	return l.Index
+}
+
 // query is what a lister is asked.
 type query struct {
 	prefix string // relative, ending with a slash

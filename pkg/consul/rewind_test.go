@@ -163,3 +163,33 @@ func TestWatchApprove(t *testing.T) {
 		}
 	})
 }
+
+// A deletion shows in the list's index, until something is written after it; a restored store shows none.
+func TestWatchTellsOfADeletion(t *testing.T) {
+	watch(t, WatchOptions{}, func(r *rig) {
+		deleted := func() bool { return r.watcher.State().Snapshot.Deleted > 0 }
+		old := r.consul.Save()
+		r.consul.Put(keyStack+"db", "x")
+		r.rest()
+		if deleted() {
+			t.Error("a put is taken for a deletion")
+		}
+		r.consul.Delete(keyStack + "db")
+		r.rest()
+		if !deleted() {
+			t.Error("the deletion is not seen")
+		}
+		r.consul.Put(keyStack+"web", "newer")
+		r.rest()
+		if deleted() {
+			t.Error("what was written after the deletion is taken for one")
+		}
+		r.consul.Put(keyStack+"db", "x")
+		r.consul.Restore(old)
+		r.consul.Put(keyStack+"other", "x")
+		r.rest()
+		if s := r.watcher.State(); s.Fault == nil && s.Snapshot.Deleted > 0 {
+			t.Error("a restored store is taken for one with a deletion")
+		}
+	})
+}

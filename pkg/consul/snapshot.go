@@ -28,6 +28,9 @@ type Snapshot struct {
 	// Vouched is the ModifyIndex of each list's ClusterKey, by list. A store that was rebuilt with the old id shows there
 	// even if every other key is gone.
 	Vouched map[string]uint64
+	// Deleted is the index of a deletion among the stacks that is newer than every stack there is; 0 where the newest change
+	// was none. Consul keeps it for a quarter of an hour. A store that was restored has none of what it lacks.
+	Deleted uint64
 }
 
 // list returns the entries of one list.
@@ -45,13 +48,14 @@ func (s *Snapshot) list(name string) []Entry {
 type vouched struct {
 	cluster string
 	index   uint64 // ModifyIndex of its ClusterKey
+	deleted uint64 // index of a deletion that is newer than every key
 	entries []Entry
 }
 
 // vouch takes an answer apart and finds what is wrong with it by itself. A list that does not carry a cluster id is never
 // data, an empty one least of all: a token that lost its rights sees just that.
 func vouch(name string, l List) (vouched, *Fault) {
-	var v vouched
+	v := vouched{deleted: l.deletion()}
 	for _, e := range l.Entries {
 		switch {
 		case e.Key == ClusterKey:
@@ -100,7 +104,7 @@ func judge(answers [len(lists)]List, expected string, base *Snapshot) (*Snapshot
 	if len(faults) > 0 {
 		return nil, worst(faults)
 	}
-	s := &Snapshot{Cluster: parts[0].cluster, Stacks: parts[0].entries, Vars: parts[1].entries, Secrets: parts[2].entries, Vouched: map[string]uint64{}}
+	s := &Snapshot{Cluster: parts[0].cluster, Stacks: parts[0].entries, Vars: parts[1].entries, Secrets: parts[2].entries, Vouched: map[string]uint64{}, Deleted: parts[0].deleted}
 	for i, name := range lists {
 		if parts[i].cluster != s.Cluster {
 			return nil, newFault(Foreign, name, parts[i].cluster, fmt.Sprintf(
@@ -169,6 +173,19 @@ func sameContents(a, b *Snapshot) bool {
 		}
 	}
 	return a.Cluster == b.Cluster
+}
+
+// sameIndexes tells whether every key is at the index it was at.
+func sameIndexes(a, b *Snapshot) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	for _, name := range lists {
+		if !slices.EqualFunc(a.list(name), b.list(name), func(x, y Entry) bool { return x.Key == y.Key && x.ModifyIndex == y.ModifyIndex }) {
+			return false
+		}
+	}
+	return maps.Equal(a.Vouched, b.Vouched)
 }
 
 // sameAnswer tells whether two answers say the very same.

@@ -49,19 +49,26 @@ func (c *Client) txnOp(w Write) *api.KVTxnOp {
 	return out
 }
 
-// PutIndexed writes a key whatever it holds and returns the index it is at then.
-func (c *Client) PutIndexed(ctx context.Context, key string, value []byte) (uint64, error) {
+// PutWitness writes a key that is still at the index it was read at (0: it does not exist) at a moment when the other keys
+// are at their indexes, and returns the index it is at then. Else the error is ErrConflict and nothing was written. A store
+// in which the key is later at that index or above has not gone back behind the others.
+func (c *Client) PutWitness(ctx context.Context, key string, value []byte, index uint64, others ...Entry) (uint64, error) {
 	if err := c.checkSize(key, value); err != nil {
 		return 0, err
 	}
-	pairs, err := c.txn(ctx, "that writes "+c.prefix+key, []*api.KVTxnOp{{Verb: api.KVSet, Key: c.prefix + key, Value: value}})
+	var ops []*api.KVTxnOp
+	for _, e := range others {
+		ops = append(ops, &api.KVTxnOp{Verb: api.KVCheckIndex, Key: c.prefix + e.Key, Index: e.ModifyIndex})
+	}
+	ops = append(ops, &api.KVTxnOp{Verb: api.KVCAS, Key: c.prefix + key, Value: value, Index: index})
+	pairs, err := c.txn(ctx, "that writes "+c.prefix+key, ops)
 	if err != nil {
 		return 0, err
 	}
-	if len(pairs) != 1 {
+	if len(pairs) == 0 {
 		return 0, fmt.Errorf("write key %s%s: %w", c.prefix, key, errNotConsul)
 	}
-	return pairs[0].ModifyIndex, nil
+	return pairs[len(pairs)-1].ModifyIndex, nil
 }
 
 // Renew gives a key that is still at the index a newer one, and leaves its value. Consul takes a put of the value that is there

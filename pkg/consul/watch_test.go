@@ -176,17 +176,35 @@ func TestWatchFoldsBurst(t *testing.T) {
 	})
 }
 
+// A query that returns is no proof of a change: somebody made a folder in Consul's UI, or put the value that is there.
 func TestWatchComparesContents(t *testing.T) {
 	watch(t, WatchOptions{}, func(r *rig) {
-		r.consul.Put(keyStack+"web", "other")
-		r.consul.Put(keyStack+"web", "services: {}")
-		r.consul.Put(keyVar+"TAG", "1") // no change: Consul itself keeps the index
-		before := r.watcher.State().Snapshot.Stacks[0].ModifyIndex
+		r.consul.Put(keyStack+"folder/", "")
+		r.consul.Put(keyVar+"TAG", "1")
 		if r.rest() {
 			t.Error("the reader was woken though every value is what it was")
 		}
-		if now := r.watcher.State().Snapshot.Stacks[0].ModifyIndex; now <= before {
-			t.Errorf("ModifyIndex %d was not taken over, still %d", now, before)
+	})
+}
+
+// A value that came and went leaves another index, which whoever remembers the snapshot must learn: a restored store is told by
+// it.
+func TestWatchTellsOfIndexes(t *testing.T) {
+	watch(t, WatchOptions{}, func(r *rig) {
+		before := r.watcher.State().Snapshot
+		r.consul.Put(keyStack+"web", "other")
+		r.consul.Put(keyStack+"web", "services: {}")
+		if !r.rest() {
+			t.Error("nobody was told of the stack's index")
+		}
+		r.consul.Delete(keyVar + ClusterKey)
+		r.consul.Put(keyVar+ClusterKey, testID)
+		if !r.rest() {
+			t.Error("nobody was told of the cluster key's index")
+		}
+		after := r.watcher.State().Snapshot
+		if after.Stacks[0].ModifyIndex <= before.Stacks[0].ModifyIndex || after.Vouched[Vars] <= before.Vouched[Vars] {
+			t.Errorf("the snapshot was %+v, is %+v", before, after)
 		}
 	})
 }

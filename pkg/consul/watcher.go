@@ -74,7 +74,8 @@ func newWatcher(source lister, opts WatchOptions, log *zap.Logger, m *Metrics) *
 	return w
 }
 
-// Changed receives after the contents of the snapshot or the fault changed. Many changes make at least one later signal.
+// Changed receives after the contents of the snapshot, the indexes of its keys, or the fault changed. Many changes make at least
+// one later signal. An index that moved alone is no news for who runs the stacks, but for who remembers them.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
 // State returns what is known now.
@@ -184,10 +185,11 @@ func (w *Watcher) publish(next State) {
 	if news {
 		w.metrics.snapshots.Inc()
 	}
-	if !news && sameFault(old.Fault, next.Fault) {
+	if news || !sameFault(old.Fault, next.Fault) {
+		w.report(old, next)
+	} else if sameIndexes(old.Snapshot, next.Snapshot) {
 		return
 	}
-	w.report(old, next)
 	signal(w.changed)
 }
 

@@ -417,9 +417,13 @@ func unchangedUntouched(e *explorer, p plan.Plan) string {
 	})(e, p)
 }
 
-// FuzzPlan lets bytes decide what rapid decides above. Every rule watches.
+// FuzzPlan lets bytes decide what rapid decides above. Every rule watches. What the seeds say means nothing here, they are only
+// bytes of many kinds: a few of them do.
 func FuzzPlan(f *testing.F) {
-	for _, file := range scenarioFiles(f) {
+	for i, file := range scenarioFiles(f) {
+		if i%4 > 0 {
+			continue
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)

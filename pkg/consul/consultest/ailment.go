@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Failure is one way of not answering. Exactly one of Status, Drop and Hang is set.
+// Failure is one way of not answering. Exactly one of Status, Drop, Hang and Late is set.
 type Failure struct {
 	// Path limits it to paths below /v1/ with this prefix: "kv/brambled/vars/", "session/"; empty means all.
 	Path string
@@ -20,6 +20,8 @@ type Failure struct {
 	Drop bool
 	// Hang never answers; the request ends when the client gives up or the failure is healed, then by a cut.
 	Hang bool
+	// Late does the request when the failure is healed, if the client still waits.
+	Late bool
 }
 
 // Break makes requests fail from now on, parked ones as well, and returns what heals it.
@@ -47,7 +49,11 @@ func (s *Server) ailing(w http.ResponseWriter, r *http.Request, path string) boo
 		http.Error(w, f.Body, f.Status)
 		return true
 	}
-	for f != nil && f.Hang {
+	late := false
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	for f != nil && (f.Hang || f.Late) {
+		late = f.Late
 		select {
 		case <-r.Context().Done():
 			return true
@@ -55,7 +61,20 @@ func (s *Server) ailing(w http.ResponseWriter, r *http.Request, path string) boo
 		}
 		f, moved = s.failure(r, path)
 	}
+	if f == nil && late {
+		return false
+	}
 	panic(http.ErrAbortHandler)
+}
+
+// Waiting is how many requests a failure keeps waiting now.
+func (s *Server) Waiting() int { return int(s.waiting.Load()) }
+
+// Parked tells whether a reader of this key, or of the keys below it, has seen all there is and waits for news.
+func (s *Server) Parked(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.parked[key] == s.moved
 }
 
 func (s *Server) failure(r *http.Request, path string) (*Failure, <-chan struct{}) {

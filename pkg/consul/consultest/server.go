@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -31,14 +32,16 @@ type Server struct {
 	filters  []*filter
 	indexes  map[string]uint64 // what lists under a prefix report as their index instead of the truth
 	requests map[string]int
-	incarn   int // goes up when the process "restarts": parked requests of older ones are cut
+	parked   map[string]<-chan struct{} // by key, the news that the last reader of it waits for
+	waiting  atomic.Int32               // requests that a failure keeps waiting
+	incarn   int                        // goes up when the process "restarts": parked requests of older ones are cut
 }
 
 // New returns a healthy server that is reached through Transport.
 func New() *Server {
 	return &Server{
 		MinTTL: minTTL, world: newWorld(firstIndex), moved: make(chan struct{}),
-		indexes: map[string]uint64{}, requests: map[string]int{},
+		indexes: map[string]uint64{}, requests: map[string]int{}, parked: map[string]<-chan struct{}{},
 	}
 }
 
@@ -161,7 +164,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, key string, incarn
 			}
 			missing = true
 		}
-		if sent == 0 || got.index > sent || s.park(r, moved, timeout.C, world) {
+		if sent == 0 || got.index > sent || s.park(r, key, moved, timeout.C, world) {
 			answer(w, got)
 			return
 		}
@@ -182,7 +185,10 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, key string, incarn
 
 // park waits until something moved. It tells whether the reader is to be answered as things stand: the time is up, or a
 // snapshot was restored under it.
-func (s *Server) park(r *http.Request, moved <-chan struct{}, timeout <-chan time.Time, before *world) bool {
+func (s *Server) park(r *http.Request, key string, moved <-chan struct{}, timeout <-chan time.Time, before *world) bool {
+	s.mu.Lock()
+	s.parked[key] = moved
+	s.mu.Unlock()
 	select {
 	case <-timeout:
 		return true
