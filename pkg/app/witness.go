@@ -28,24 +28,28 @@ func (a *App) writeReport(ctx context.Context, report []byte) error {
 		return err
 	}
 	failpoint.Hit(failpoint.ReportBefore)
-	newest, missing := unwitnessed(a.memory.get())
-	if missing {
-		index, err := a.store.PutWitness(ctx, a.reportKey(), report, at, newest)
-		if err == nil {
-			failpoint.Hit(failpoint.ReportAfter)
-			a.memory.change(func(s *lastgood.State) bool { s.ReportIndex = index; return true })
-			return nil
-		}
-		if !errors.Is(err, consul.ErrConflict) {
-			return err
-		}
-	}
-	// Where the stack was changed in the meantime the report tells all the same, and the next one is the witness.
-	if _, err := a.store.PutWitness(ctx, a.reportKey(), report, at); err != nil {
+	index, err := a.putReport(ctx, report, at)
+	if err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.ReportAfter)
+	if index > 0 {
+		a.memory.change(func(s *lastgood.State) bool { s.ReportIndex = index; return true })
+	}
 	return nil
+}
+
+// putReport writes the report and returns its index where it is a witness, else 0.
+func (a *App) putReport(ctx context.Context, report []byte, at uint64) (witness uint64, err error) {
+	if newest, missing := unwitnessed(a.memory.get()); missing {
+		index, err := a.store.PutWitness(ctx, a.reportKey(), report, at, newest)
+		if !errors.Is(err, consul.ErrConflict) {
+			return index, err
+		}
+	}
+	// Where the stack was changed in the meantime the report tells all the same, and the next one is the witness.
+	_, err = a.store.PutWitness(ctx, a.reportKey(), report, at)
+	return 0, err
 }
 
 // unwitnessed returns the newest stack in force, and whether no report was written since it came. One that is older needs none
