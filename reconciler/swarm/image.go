@@ -23,7 +23,8 @@ func (p *planner) ready(t target, have *Service) (string, bool) {
 
 // pinned returns the reference a service is given. It is resolved once, because Swarm would resolve a tag anew with each
 // change of the service and restart its tasks for a digest that nobody asked for. While the user asks for the same
-// reference, what runs is kept, pinned or not, as `docker stack deploy` does.
+// reference, what runs is kept, pinned or not, as `docker stack deploy` does. A registry that is away holds nothing up: the
+// nodes may have the image.
 func (p *planner) pinned(t target, have *Service) (image string, ok bool) {
 	asked := t.svc.Image
 	if have != nil && have.Asked == asked && have.Image != "" {
@@ -32,18 +33,19 @@ func (p *planner) pinned(t target, have *Service) (image string, ok bool) {
 	if strings.Contains(asked, "@") || t.svc.PullPolicy == spec.PullNever {
 		return asked, true
 	}
-	pin, known := p.o.Pins[asked]
+	pin := p.o.Pins[asked]
+	if key := "image " + asked; pin.Image == "" && pin.RetryIn <= 0 {
+		p.add(key, key, "", plan.Pin{Image: asked}, plan.ReasonMissing)
+	}
 	switch {
 	case pin.Image != "":
 		return pin.Image, true
 	case pin.Err != "":
 		p.wait(t.subject(), plan.WaitPull, fmt.Sprintf("%s is used as written, its digest cannot be had: %s", asked, pin.Err))
+		p.wakeAfter(pin.RetryIn)
 		return asked, true
 	}
 	p.wait(t.subject(), plan.WaitPull, "the digest of "+asked)
-	if key := "image " + asked; !known {
-		p.add(key, key, "", plan.Pin{Image: asked}, plan.ReasonMissing)
-	}
 	return "", false
 }
 
@@ -52,7 +54,7 @@ func (p *planner) pinned(t target, have *Service) (image string, ok bool) {
 func (p *planner) pulled(t target, have Service, image string) bool {
 	nodes := p.hosts(have)
 	if t.svc.Prepull == spec.PrepullAll {
-		nodes = p.everywhere()
+		nodes = slices.Compact(slices.Sorted(slices.Values(append(nodes, p.everywhere()...))))
 	}
 	nodes = slices.DeleteFunc(nodes, func(name string) bool { return !p.o.Present[name] })
 	p.prepulls[image] = slices.Compact(slices.Sorted(slices.Values(append(p.prepulls[image], nodes...))))
@@ -73,7 +75,7 @@ func (p *planner) pulled(t target, have Service, image string) bool {
 		p.wait(t.subject(), plan.WaitPull, image+" on "+strings.Join(missing, ", "))
 		return false
 	case len(failed) > 0 && len(failed) == len(nodes):
-		p.wait(t.subject(), plan.WaitPull, image+" cannot be pulled by any node that runs the service; "+strings.Join(failed, ", "))
+		p.wait(t.subject(), plan.WaitPull, image+" cannot be pulled by any node that needs it; "+strings.Join(failed, ", "))
 		return false
 	case len(failed) > 0:
 		p.wait(t.subject(), plan.WaitPull, image+" cannot be pulled everywhere; "+strings.Join(failed, ", "))

@@ -3,7 +3,6 @@ package swarm
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/brambled/brambled/reconciler/plan"
 )
@@ -75,7 +74,7 @@ func (p *planner) hosts(have Service) []string {
 	return slices.Compact(hosts)
 }
 
-// everywhere are the host names of the nodes that Swarm may place a task on, sorted.
+// everywhere are the host names of the nodes that Swarm may place a task on.
 func (p *planner) everywhere() []string {
 	var hosts []string
 	for _, n := range p.nodes {
@@ -83,6 +82,5 @@ func (p *planner) everywhere() []string {
 			hosts = append(hosts, n.Name)
 		}
 	}
-	slices.SortFunc(hosts, strings.Compare)
-	return slices.Compact(hosts)
+	return hosts
 }
