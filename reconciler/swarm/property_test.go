@@ -15,7 +15,7 @@ import (
 	"github.com/brambled/brambled/reconciler/swarm/swarmtest"
 )
 
-func TestMain(m *testing.M) { proptest.Main(m, "40") }
+func TestMain(m *testing.M) { proptest.Main(m, "30") }
 
 // rule is something that must hold at every moment of every world.
 type rule struct {
