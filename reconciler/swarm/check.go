@@ -191,6 +191,8 @@ func (c *checker) mayMark(a plan.MarkService, s Service) string {
 	switch {
 	case a.Version != s.Version:
 		return "not the version that was observed (rule 9: fenced)"
+	case s.Mode.Job():
+		return "to Swarm a mark is an update, and it would run the job again"
 	case a.Tried == s.Tried:
 		return "it is marked already (rule 7: converged means silent)"
 	case !ok || st.Owner != s.Owner || want.Hash != a.Tried:

@@ -24,6 +24,7 @@ stack web
   svc mode img=mode:1 mode=global
   svc pull img=pull:2
   svc new img=new:1
+  svc once img=once:2 mode=replicated-job
   svc lost img=new:1 net=web_gone config=web_gone_1
 stack dim opaque
 `
@@ -51,6 +52,7 @@ svc web_bad c1/web/bad bad:1 tried=bad:2 update=rollback_completed
 svc web_again c1/web/again again:1 tried=again:2 update=rollback_completed
 svc web_mode c1/web/mode mode:1
 svc web_pull c1/web/pull pull:1
+svc web_once c1/web/once once:1 mode=replicated-job
 svc web_gone c1/web/gone gone:1
 svc web_newer c1/web/newer 2:newer:1
 svc dim_app c1/dim/app app:1
@@ -116,6 +118,8 @@ func TestCheck(t *testing.T) {
 		{"a mark says what is desired", mark("pull", "pull:3"), "not what is desired"},
 		{"a mark is made once", mark("app", "app:2"), "marked already"},
 		{"a mark before the update is fine", mark("pull", "pull:2"), ""},
+		{"a job is not marked", mark("once", "once:2"), "run the job again"},
+		{"a job is updated without", update("once", 10, "once:1@sha256:1"), ""},
 		{"no mark on what is foreign", plan.MarkService{ID: "#plain", Name: "plain", Version: 10}, "rule 3: ownership"},
 		{"a name is taken once", create("app"), "the name is taken"},
 		{"a service needs its networks and configs", create("lost"), "is not there"},
