@@ -20,12 +20,18 @@ const (
 	maxObjectName = 64
 )
 
+// secretsDir is where Swarm shows secrets whose target is relative.
+const secretsDir = "/run/secrets"
+
 // swarmFiles renders the configs and secrets of a Swarm service, and notes the objects they are.
 func (r *render) swarmFiles(s types.ServiceConfig, at string) []spec.SwarmFile {
 	var out []spec.SwarmFile
 	targets := map[string]bool{}
 	add := func(kind spec.ObjectKind, ref types.FileReferenceConfig, at, dir string, object string) {
 		f := spec.SwarmFile{Kind: kind, Object: object, Target: cmp.Or(ref.Target, ref.Source), Mode: 0o444, UID: r.id(ref.UID, at, "uid"), GID: r.id(ref.GID, at, "gid")}
+		if dir == secretsDir {
+			f.Target = strings.TrimPrefix(f.Target, secretsDir+"/") // two ways of writing one place are one version
+		}
 		if ref.Mode != nil {
 			f.Mode = uint32(*ref.Mode) & 0o777
 		}
@@ -43,7 +49,7 @@ func (r *render) swarmFiles(s types.ServiceConfig, at string) []spec.SwarmFile {
 	}
 	for _, ref := range s.Secrets {
 		if object, ok := r.secretObject(ref.Source, at+".secrets"); ok {
-			add(spec.SecretObject, types.FileReferenceConfig(ref), at+".secrets", "/run/secrets", object)
+			add(spec.SecretObject, types.FileReferenceConfig(ref), at+".secrets", secretsDir, object)
 		}
 	}
 	slices.SortFunc(out, func(a, b spec.SwarmFile) int {
