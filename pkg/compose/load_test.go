@@ -170,7 +170,7 @@ func TestLoadIsDeterministic(t *testing.T) {
 // every user at the next upgrade of brambled: change a line here only together with spec.Schema, and on purpose.
 func TestHashesStay(t *testing.T) {
 	got := map[string]string{}
-	for _, path := range glob(t, "testdata/corpus/*.yaml") {
+	for _, path := range glob(t, "testdata/corpus*/*.yaml") {
 		file, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -219,7 +219,7 @@ func TestHashesStay(t *testing.T) {
 	}
 }
 
-// CorpusEnv is what the files of testdata/corpus refer to.
+// CorpusEnv is what the files of testdata/corpus and corpus-swarm refer to.
 func CorpusEnv() Env {
 	return Env{Node: "pi1", NodeIP: "192.168.1.11", Owner: "c1", Prefix: "brambled/", Vars: map[string]string{"TAG": "1"}, Secrets: map[string][]byte{"token": []byte("hush")}}
 }
@@ -405,7 +405,7 @@ func TestPortsClash(t *testing.T) {
 
 // FuzzLoad looks for a file that is neither loaded nor refused. Whatever is loaded must be whole.
 func FuzzLoad(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.txtar", "testdata/corpus/*.yaml"} {
+	for _, pattern := range []string{"testdata/*.txtar", "testdata/corpus*/*.yaml"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)
