@@ -59,7 +59,7 @@ func (e Env) builtin(stack string) map[string]string {
 // Loaded is a file as it applies to one node, and to the cluster.
 type Loaded struct {
 	Stack    spec.Stack
-	Swarm    spec.SwarmStack // the same on every node, but for the revision where the node's part uses variables of its own
+	Swarm    spec.SwarmStack // the same on every node
 	Services []Service       // every service of the file, sorted by name
 }
 
@@ -105,8 +105,8 @@ func Load(name, source string, file []byte, env Env) (out Loaded, err error) {
 	if err := r.found.err(); err != nil {
 		return Loaded{}, err
 	}
-	out.Stack.Revision = r.revision(file)
-	out.Swarm.Revision = out.Stack.Revision
+	out.Stack.Revision = r.revision(file, func(string) bool { return true })
+	out.Swarm.Revision = r.revision(file, func(used string) bool { return !r.differs(strings.TrimPrefix(used, "var ")) })
 	return out, nil
 }
 
@@ -289,12 +289,14 @@ func (r *render) profiles() []string {
 	return nil
 }
 
-// revision is the hash of all that the stack is made from on this node.
-func (r *render) revision(file []byte) string {
+// revision is the hash of all that the stack is made from on this node, or of a part of it.
+func (r *render) revision(file []byte, part func(used string) bool) string {
 	h := sha256.New()
 	h.Write(file)
 	for _, k := range slices.Sorted(maps.Keys(r.used)) {
-		fmt.Fprintf(h, "\x00%s\x00%s", k, r.used[k])
+		if part(k) {
+			fmt.Fprintf(h, "\x00%s\x00%s", k, r.used[k])
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -100,7 +100,9 @@ secrets: {s: {external: true}}
 	if len(one.Stack.Services) != 1 || len(two.Stack.Services) != 0 || len(one.Swarm.Services) != 1 {
 		t.Fatalf("%d and %d services on the nodes, %d in Swarm", len(one.Stack.Services), len(two.Stack.Services), len(one.Swarm.Services))
 	}
-	two.Swarm.Revision = one.Swarm.Revision
+	if one.Stack.Revision == two.Stack.Revision {
+		t.Error("the agent has another image on each node, and the revision does not say so")
+	}
 	if diff := cmp.Diff(one.Swarm, two.Swarm); diff != "" {
 		t.Errorf("-pi1 +pi2:\n%s", diff)
 	}
