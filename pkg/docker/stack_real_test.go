@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -294,11 +295,21 @@ func (s *stackRig) deploy(t *testing.T, path string) map[string]swarm.ServiceSpe
 	if n := len(loaded.Stack.Services); n != 0 {
 		t.Fatalf("%d services are containers", n)
 	}
-	ids := s.objects(t, loaded.Swarm.Objects)
-	for _, n := range loaded.Swarm.Networks {
+	s.create(t, loaded.Swarm)
+	out := s.inspect(t)
+	s.engine.Docker(t, "stack", "rm", "--detach=true", stackName)
+	s.empty(t)
+	return out
+}
+
+// create makes all that a stack has in Swarm.
+func (s *stackRig) create(t *testing.T, st spec.SwarmStack) {
+	t.Helper()
+	ids := s.objects(t, st.Objects)
+	for _, n := range st.Networks {
 		s.network(t, n)
 	}
-	for _, svc := range loaded.Swarm.Services {
+	for _, svc := range st.Services {
 		request, err := serviceSpec("c1", stackName, svc, svc.Image, ids)
 		if err == nil {
 			_, err = s.c.ServiceCreate(t.Context(), client.ServiceCreateOptions{Spec: request})
@@ -307,10 +318,6 @@ func (s *stackRig) deploy(t *testing.T, path string) map[string]swarm.ServiceSpe
 			t.Fatal(err)
 		}
 	}
-	out := s.inspect(t)
-	s.engine.Docker(t, "stack", "rm", "--detach=true", stackName)
-	s.empty(t)
-	return out
 }
 
 // objects makes configs and secrets, and returns their ids.
@@ -404,4 +411,62 @@ func (s *stackRig) empty(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestServiceRuns locks what docker stack deploy cannot say, and so cannot be compared with: the container of a task has it. It
+// is on the host's network, which needs no IP_VS.
+func TestServiceRuns(t *testing.T) {
+	s := newStackRig(t)
+	s.engine.LoadHello(t)
+	s.engine.Docker(t, "node", "update", "--availability", "active", s.engine.Docker(t, "node", "ls", "-q"))
+	const file = `
+services:
+  app:
+    image: brambled/hello:1
+    entrypoint: []
+    command: [/hello, -sleep, 1h]
+    networks: [host]
+    group_add: ["44"]
+    dns_opt: ["timeout:1"]
+    tmpfs: ["/run/x:size=64k,mode=1700"]
+    healthcheck: {disable: true}
+    secrets: [{source: token, uid: "5", mode: 0400}]
+    configs: [{source: conf, target: /etc/conf}]
+networks: {host: {external: true, name: host}}
+secrets: {token: {external: true}}
+configs: {conf: {content: hello}}
+`
+	loaded, err := compose.Load(stackName, "f", []byte(file), compose.Env{Node: "pi1", Owner: "c1", Secrets: secrets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.create(t, loaded.Swarm)
+	id := ""
+	harness.Eventually(t, "the task runs", func() error {
+		id = s.engine.Docker(t, "ps", "-q", "--filter", "label=com.docker.swarm.service.name="+stackName+"_app")
+		if id == "" {
+			return fmt.Errorf("tasks: %s", s.engine.Docker(t, "service", "ps", "--no-trunc", "--format", "{{.CurrentState}} {{.Error}}", stackName+"_app"))
+		}
+		return nil
+	})
+	res, err := s.c.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := res.Container
+	if len(got.Config.Entrypoint) != 0 || got.Path != "/hello" || !slices.Equal(got.HostConfig.GroupAdd, []string{"44"}) || !slices.Equal(got.HostConfig.DNSOptions, []string{"timeout:1"}) {
+		t.Errorf("entry point %v, path %s, groups %v, DNS options %v", got.Config.Entrypoint, got.Path, got.HostConfig.GroupAdd, got.HostConfig.DNSOptions)
+	}
+	i := slices.IndexFunc(got.HostConfig.Mounts, func(m mount.Mount) bool { return m.Target == "/run/x" })
+	if i < 0 || !gocmp.Equal(got.HostConfig.Mounts[i].TmpfsOptions, &mount.TmpfsOptions{SizeBytes: 64 << 10, Mode: 0o1700}) {
+		t.Errorf("mounts: %+v", got.HostConfig.Mounts)
+	}
+	for path, want := range map[string]string{"/etc/conf": "hello", "/run/secrets/token": "hush"} {
+		inside := filepath.Join("/proc", strconv.Itoa(got.State.Pid), "root", path)
+		if content, err := os.ReadFile(inside); err != nil || string(content) != want {
+			t.Errorf("%s is %q, want %q: %v", path, content, want, err)
+		}
+	}
+	s.engine.Docker(t, "stack", "rm", "--detach=true", stackName)
+	s.empty(t)
 }
