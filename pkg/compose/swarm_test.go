@@ -16,7 +16,7 @@ var unordered = []string{"cap_add", "cap_drop", "configs", "constraints", "extra
 // TestSwarmIgnoresOrder writes the keys, and the lists without order, of a file in another order: it is the same file, and must
 // not be another version of the service, nor another plan each time a map is walked.
 func TestSwarmIgnoresOrder(t *testing.T) {
-	for _, name := range []string{"swarm-whole", "swarm-networks", "swarm-objects", "swarm-defaults", "swarm-jobs"} {
+	for _, name := range []string{"swarm-whole", "swarm-networks", "swarm-objects"} {
 		file, env := scenario(archive(t, "testdata/"+name+".txtar"))
 		want, err := Load("web", "f", file, env)
 		if err != nil {
