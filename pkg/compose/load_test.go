@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestLoad(t *testing.T) {
 					t.Errorf("the error is %T, want Problems", err)
 				}
 			} else {
-				got = indented(t, loaded)
+				got = indented(t, shown(loaded))
 			}
 			golden(t, path, ar, map[string]string{name: got})
 		})
@@ -106,6 +107,17 @@ func golden(t *testing.T, path string, ar *txtar.Archive, got map[string]string)
 	}
 }
 
+// shown is a loaded file without the part that Swarm would run if there were any.
+func shown(l Loaded) any {
+	if len(l.Swarm.Services) > 0 {
+		return l
+	}
+	return struct {
+		Stack    spec.Stack
+		Services []Service
+	}{l.Stack, l.Services}
+}
+
 func indented(t *testing.T, v any) string {
 	t.Helper()
 	text, err := json.MarshalIndent(v, "", "  ")
@@ -143,7 +155,7 @@ func TestLoadIsDeterministic(t *testing.T) {
 			if err != nil {
 				return err.Error()
 			}
-			return indented(t, loaded)
+			return indented(t, shown(loaded))
 		}
 		first := say()
 		for range 10 {
@@ -154,11 +166,11 @@ func TestLoadIsDeterministic(t *testing.T) {
 	}
 }
 
-// TestHashesStay locks the hash of whole files. A changed hash recreates every container of every user at the next upgrade of
-// brambled: change a line here only together with spec.Schema, and on purpose.
+// TestHashesStay locks the hash of whole files. A changed hash recreates every container, or rolls out every Swarm service, of
+// every user at the next upgrade of brambled: change a line here only together with spec.Schema, and on purpose.
 func TestHashesStay(t *testing.T) {
 	got := map[string]string{}
-	for _, path := range glob(t, "testdata/corpus/*.yaml") {
+	for _, path := range glob(t, "testdata/corpus*/*.yaml") {
 		file, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -177,6 +189,15 @@ func TestHashesStay(t *testing.T) {
 		}
 		for _, v := range loaded.Stack.Volumes {
 			got["volume "+v.Name] = v.Hash
+		}
+		for _, s := range loaded.Swarm.Services {
+			got["service "+s.Full] = s.Hash
+		}
+		for _, n := range loaded.Swarm.Networks {
+			got["network "+n.Name] = n.Hash
+		}
+		for _, o := range loaded.Swarm.Objects {
+			got[string(o.Kind)+" "+o.Name] = o.Hash
 		}
 	}
 	const path = "testdata/hashes.json"
@@ -198,7 +219,7 @@ func TestHashesStay(t *testing.T) {
 	}
 }
 
-// CorpusEnv is what the files of testdata/corpus refer to.
+// CorpusEnv is what the files of testdata/corpus and corpus-swarm refer to.
 func CorpusEnv() Env {
 	return Env{Node: "pi1", NodeIP: "192.168.1.11", Owner: "c1", Prefix: "brambled/", Vars: map[string]string{"TAG": "1"}, Secrets: map[string][]byte{"token": []byte("hush")}}
 }
@@ -384,7 +405,7 @@ func TestPortsClash(t *testing.T) {
 
 // FuzzLoad looks for a file that is neither loaded nor refused. Whatever is loaded must be whole.
 func FuzzLoad(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.txtar", "testdata/corpus/*.yaml"} {
+	for _, pattern := range []string{"testdata/*.txtar", "testdata/corpus*/*.yaml"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)
@@ -402,6 +423,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	for _, r := range Rows() {
 		f.Add([]byte(r.File("x")))
+		f.Add([]byte(r.SwarmFile("x")))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		loaded, err := Load("web", "f", file, SampleEnv())
@@ -420,6 +442,21 @@ func FuzzLoad(f *testing.F) {
 		for _, s := range loaded.Stack.Services {
 			if s.Container.Hash == "" || s.Container.Image == "" || s.Replicas < 0 || s.Restart == spec.Restart("") {
 				t.Fatalf("half a service: %+v", s)
+			}
+		}
+		for _, s := range loaded.Swarm.Services {
+			if s.Hash == "" || s.Image == "" || s.Mode == "" || s.Prepull == "" || len(s.Full) > 63 {
+				t.Fatalf("half a Swarm service: %+v", s)
+			}
+			for _, a := range s.Networks {
+				if !slices.ContainsFunc(loaded.Swarm.Networks, func(n spec.Network) bool { return n.Name == a.Network }) {
+					t.Fatalf("network %s of Swarm service %s is not there", a.Network, s.Name)
+				}
+			}
+			for _, f := range s.Files {
+				if !slices.ContainsFunc(loaded.Swarm.Objects, func(o spec.SwarmObject) bool { return o.Kind == f.Kind && o.Name == f.Object }) {
+					t.Fatalf("%s %s of Swarm service %s is not there", f.Kind, f.Object, s.Name)
+				}
 			}
 		}
 	})

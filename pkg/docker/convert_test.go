@@ -19,7 +19,7 @@ func sample(t *testing.T, field string, typ reflect.Type) reflect.Value {
 		"Binds":   []spec.Bind{{Source: "/a", Target: "/b"}},
 		"Devices": []spec.Device{{Source: "/dev/x", Target: "/dev/y"}},
 	}
-	if v, ok := special[field]; ok {
+	if v, ok := special[field]; ok && reflect.TypeOf(v).AssignableTo(typ) {
 		return reflect.ValueOf(v)
 	}
 	v := reflect.New(typ).Elem()
@@ -37,8 +37,10 @@ func fill(t *testing.T, v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(7)
-	case reflect.Uint16, reflect.Uint32:
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(7)
+	case reflect.Float32:
+		v.SetFloat(0.5)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(t, v.Elem())
