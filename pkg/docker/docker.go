@@ -81,6 +81,8 @@ type Engine struct {
 	store   storeMemory
 
 	leftovers *leftovers
+	pins      *pinner
+	swarm     *swarmMemory
 }
 
 // New returns an adapter. It does not connect: the engine may come up later.
@@ -102,12 +104,14 @@ func New(cfg Config, log *zap.Logger, reg prometheus.Registerer) (*Engine, error
 		leftovers: newLeftovers(filepath.Join(cfg.StateDir, "volumes"))}
 	e.images = newImages()
 	e.pulls = newPuller(e)
+	e.pins, e.swarm = newPinner(e), newSwarmMemory()
 	return e, nil
 }
 
-// Close ends the pulls that run. Nothing else outlives its call.
+// Close ends the pulls and the questions to registries that run. Nothing else outlives its call.
 func (e *Engine) Close() {
 	e.pulls.close()
+	e.pins.close()
 	e.conns.close()
 }
 

@@ -70,8 +70,8 @@ type Service struct {
 	Stack string
 	Key   string // the service's name in the file
 	Hash  string
-	// Tried is the hash of the version an update was last made to, which Hash is not after Swarm rolled back: a label of the
-	// version that was rolled back to names only that one.
+	// Tried is the hash of the version an update was last made to, which Hash is not after a rollback; "" before the first
+	// update, and where nothing tells any more: Swarm itself drops the failed version, and its tasks after some time.
 	Tried string
 	Mode  spec.Mode
 	// Asked is the image reference as the user wrote it, Image what Swarm was given: pinned to a digest or not.
@@ -139,7 +139,7 @@ type Object struct {
 	Hash  string
 }
 
-// Pin is the digest a reference was resolved to.
+// Pin is the digest a reference was resolved to. Without Image and Err the registry is being asked.
 type Pin struct {
 	Image string // "repo:tag@sha256:…"
 	Err   string // why there is none: the registry cannot be reached, does not know it
