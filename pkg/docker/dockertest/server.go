@@ -32,6 +32,9 @@ type Server struct {
 	hidden     map[Store]contents
 	removal    string // how a removal under way fails, "" when it succeeds
 	pulls      map[string]Pull
+	swarm      *cluster
+	registry   map[string]Distribution
+	auths      map[string]string // the last registry credentials, by call
 	faults     []*Fault
 	log        []string
 	streams    map[chan events.Message]bool
@@ -52,6 +55,7 @@ func New(t testing.TB) *Server {
 		t: t, socket: filepath.Join(dir, "docker.sock"), version: "1.41",
 		containers: map[string]*ctr{}, networks: map[string]*netw{}, volumes: map[string]*vol{},
 		images: map[string]*Image{}, pulls: map[string]Pull{}, streams: map[chan events.Message]bool{},
+		swarm: newCluster(), registry: map[string]Distribution{}, auths: map[string]string{},
 		store: Store{ID: "FAKE", Driver: "fake"}, hidden: map[Store]contents{},
 	}
 	for _, name := range []string{"bridge", "host", "none"} {
@@ -274,5 +278,6 @@ func (s *Server) routes() *http.ServeMux {
 	m.HandleFunc("DELETE /volumes/{id}", s.removeVolume)
 	m.HandleFunc("POST /images/create", s.pullImage)
 	m.HandleFunc("GET /images/", s.inspectImage)
+	s.swarmRoutes(m)
 	return m
 }
