@@ -33,9 +33,9 @@ func contractSwarm(t *testing.T, w world) {
 }
 
 // newManager is a bench on an engine that is the one manager of a Swarm of its own.
-func newManager(t *testing.T, w world, stack string) *bench {
+func newManager(t *testing.T, w world, stack string, edits ...func(*docker.Config)) *bench {
 	t.Helper()
-	b := newBench(t, w, stack)
+	b := newBench(t, w, stack, edits...)
 	_, err := b.cli.SwarmInit(t.Context(), client.SwarmInitOptions{ListenAddr: "127.0.0.1:2377", AdvertiseAddr: "127.0.0.1"})
 	must(t, err)
 	t.Cleanup(b.leave)

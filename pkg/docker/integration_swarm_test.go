@@ -4,12 +4,16 @@ package docker_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/brambled/brambled/e2e/harness"
+	"github.com/brambled/brambled/pkg/docker/dockertest"
+	"github.com/brambled/brambled/reconciler/plan"
+	"github.com/brambled/brambled/reconciler/swarm"
 )
 
 // swarmWorld is a Docker Engine of the test's own that may join a Swarm, behind a proxy that loses replies. Without
@@ -39,4 +43,24 @@ func swarmWorld(t *testing.T) (world, *harness.Engine) {
 func TestSwarmContractOnDocker(t *testing.T) {
 	w, _ := swarmWorld(t)
 	contractSwarm(t, w)
+}
+
+// Digests from a registry, and its credentials from the Docker config file.
+func TestPinOnDocker(t *testing.T) {
+	w, e := swarmWorld(t)
+	r := dockertest.NewRegistry(t, e.Gateway, false)
+	contractPin(t, newManager(t, w, "swpin"), func(name string) string { return r.Address + "/" + name + ":1" }, r.Digest("good"))
+}
+
+func TestPinPrivateOnDocker(t *testing.T) {
+	w, e := swarmWorld(t)
+	r := dockertest.NewRegistry(t, e.Gateway, true)
+	b := newManager(t, w, "swprivate")
+	ref := r.Address + "/good:1"
+	if p := b.pin(ref); p.Image != "" || !strings.Contains(p.Err, "docker login") {
+		t.Errorf("without credentials: %+v", p)
+	}
+	b.login(r.Address, r.User, r.Password)
+	b.apply(plan.Pin{Image: ref})
+	b.eventually("with credentials", func() bool { return b.pins(ref)[ref] == swarm.Pin{Image: ref + "@" + r.Digest("good")} })
 }
