@@ -34,7 +34,7 @@ func TestBadInput(t *testing.T) {
 		{"a port clash between stacks", head + "  app:\n    image: brambled/hello:1\n    ports: [\"8081:8080\"]\n", []string{"services.app.ports", "8081", "good/app"}},
 		{"an undefined variable", head + "  app:\n    image: brambled/hello:${TAG}\n", []string{":4", "TAG has no value", "consul kv put brambled/vars/TAG"}},
 		{"binary garbage", "\x00\x01\x02\xff\xfe", []string{"not text"}},
-		{"a Swarm service", "services:\n  app:\n    image: brambled/hello:1\n", []string{":2", "Swarm services come with the cluster", "nodes: all"}},
+		{"a key that Swarm has not", "services:\n  app:\n    image: brambled/hello:1\n    privileged: true\n", []string{":4", "services.app.privileged", "Swarm service", "x-brambled.nodes"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

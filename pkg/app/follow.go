@@ -208,13 +208,13 @@ func stored(cfg config.Config, t tier, snap *consul.Snapshot) []stackFile {
 func staticEnv(cfg config.Config, t tier) compose.Env {
 	return compose.Env{
 		Node: cfg.Node, NodeIP: cfg.Address, Labels: cfg.Labels, Owner: staticOwner(cfg.ManifestsDir), Prefix: cfg.Prefix,
-		Vars: t.Vars, Secrets: t.Secrets,
+		Vars: t.Vars, Secrets: t.Secrets, Static: true,
 	}
 }
 
 // storeEnv is what files of the store may refer to. A node's own variables come over those for all.
 func storeEnv(node string, env compose.Env, snap *consul.Snapshot) compose.Env {
-	env.Owner, env.Cluster = snap.Cluster, snap.Cluster
+	env.Owner, env.Cluster, env.Static = snap.Cluster, snap.Cluster, false
 	env.Vars, env.PerNode, env.Secrets = map[string]string{}, map[string]bool{}, map[string][]byte{}
 	own := map[string]string{}
 	for _, v := range snap.Vars {

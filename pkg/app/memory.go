@@ -175,7 +175,7 @@ func readable(f stackFile) lastgood.Readable {
 func (a *assembler) recall(list []lastgood.Readable, env compose.Env, prefix string) {
 	for _, r := range list {
 		e := env
-		e.Owner, e.Vars, e.PerNode, e.Secrets = r.Owner, r.Vars, r.PerNode, r.Secrets
+		e.Owner, e.Vars, e.PerNode, e.Secrets, e.Static = r.Owner, r.Vars, r.PerNode, r.Secrets, isStatic(r.Owner)
 		if !isStatic(r.Owner) {
 			e.Cluster = r.Owner
 		}

@@ -50,7 +50,7 @@ func TestBundle(t *testing.T) {
 				t.Fatalf("the bundle cannot be loaded: %v\n%s", err, out)
 			}
 			loaded.Stack.Revision = ""
-			got["spec.json"] = indented(t, loaded)
+			got["spec.json"] = indented(t, shown(loaded))
 			golden(t, path, ar, got)
 		})
 	}

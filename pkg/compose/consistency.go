@@ -50,7 +50,7 @@ func (r *render) twice(s types.ServiceConfig, path string) {
 	if v := s.Deploy.Resources.Reservations; v != nil {
 		differ("mem_reservation", "deploy.resources.reservations.memory", float64(s.MemReservation), float64(v.MemoryBytes))
 	}
-	if mode := s.Deploy.Mode; mode != "" && mode != "replicated" {
+	if mode := s.Deploy.Mode; !r.kinds[s.Name].swarm && mode != "" && mode != "replicated" {
 		r.fault(path+".deploy.mode", fmt.Sprintf("`%s` is for Swarm services", mode), "use x-brambled.nodes: all for one on every Pi, restart: no for a job")
 	}
 }

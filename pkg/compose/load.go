@@ -37,10 +37,12 @@ type Env struct {
 	Prefix string
 	// Vars are the values for ${NAME}, those of this node over those of all.
 	Vars map[string]string
-	// PerNode names the variables that have a value of this node's own.
+	// PerNode names the variables of which some node has a value of its own.
 	PerNode map[string]bool
 	// Secrets are the contents of external secrets.
 	Secrets map[string][]byte
+	// Static is true of the static tier, which is of one Pi: it has no Swarm services.
+	Static bool
 }
 
 // builtin are the variables of every file. They are fixed for as long as a node is what it is, and so take no part in the
@@ -54,16 +56,18 @@ func (e Env) builtin(stack string) map[string]string {
 	}
 }
 
-// Loaded is a file as it applies to one node.
+// Loaded is a file as it applies to one node, and to the cluster.
 type Loaded struct {
 	Stack    spec.Stack
-	Services []Service // every service of the file, sorted by name
+	Swarm    spec.SwarmStack // the same on every node, but for the revision where the node's part uses variables of its own
+	Services []Service       // every service of the file, sorted by name
 }
 
 // Service says where a service of a file runs.
 type Service struct {
 	Name  string
-	Nodes string // the selector as written: "all", "pi1, pi2", "role=edge"
+	Nodes string // the selector as written: "all", "pi1, pi2", "role=edge"; "" in Swarm
+	Swarm bool   `json:",omitempty"` // Swarm places it
 	Here  bool
 	Why   string // why it is not here, "" when it is
 }
@@ -89,7 +93,7 @@ func Load(name, source string, file []byte, env Env) (out Loaded, err error) {
 	if problem != nil {
 		return Loaded{}, Problems{*problem}
 	}
-	r := &render{d: d, env: env, name: name, used: map[string]string{}, builtin: env.builtin(name)}
+	r := &render{d: d, env: env, name: name, used: map[string]string{}, builtin: env.builtin(name), objects: map[string]spec.SwarmObject{}}
 	if ps := r.precheck(); len(ps) > 0 {
 		return Loaded{}, ps.sorted()
 	}
@@ -102,6 +106,7 @@ func Load(name, source string, file []byte, env Env) (out Loaded, err error) {
 		return Loaded{}, err
 	}
 	out.Stack.Revision = r.revision(file)
+	out.Swarm.Revision = out.Stack.Revision
 	return out, nil
 }
 
@@ -116,6 +121,10 @@ type render struct {
 	used  map[string]string    // variables and secrets that were read, for the revision
 
 	builtin map[string]string
+
+	uses    map[string]users            // which kinds of services use "networks.KEY", "volumes.KEY", …
+	shared  map[string]bool             // networks, by key, that both kinds use
+	objects map[string]spec.SwarmObject // by kind and key
 }
 
 // lookup returns a variable and notes that it was read. The names of the built-in ones cannot be given another value.
@@ -142,19 +151,32 @@ func (r *render) precheck() Problems {
 	for name, k := range kinds {
 		swarm[name] = k.swarm
 	}
-	found = append(found, r.d.refuse(swarm)...)
+	r.uses = r.d.users(swarm)
+	found = append(found, r.d.refuse(swarm, r.uses)...)
 	if n := find(r.d.root, "name"); n != nil && n.Value != r.name {
 		found = append(found, r.d.problem("name", fmt.Sprintf("the file's name is %q and the stack's is %q", n.Value, r.name), "remove the line, or put the file under "+r.env.Prefix+"stacks/"+n.Value))
 	}
 	if find(r.d.root, "services") == nil {
 		found = append(found, r.d.problem("services", "the file has no services", "to remove a stack, delete its key"))
 	}
-	return append(found, r.undefined()...)
+	return append(append(found, r.differentProfiles()...), r.undefined()...)
+}
+
+// differentProfiles refuses Swarm services of profiles that are active on some nodes only.
+func (r *render) differentProfiles() Problems {
+	var found Problems
+	for _, svc := range entries(find(r.d.root, "services")) {
+		if r.kinds[svc.key].swarm && find(svc.value, "profiles") != nil && r.differs("COMPOSE_PROFILES") {
+			found = append(found, r.ofOneNode("services."+svc.key+".profiles", "COMPOSE_PROFILES"))
+		}
+	}
+	return found
 }
 
 // undefined finds variables without a value.
 func (r *render) undefined() Problems {
 	found := r.passedOn()
+	inSwarm := r.inSwarm()
 	r.d.scalars(r.d.root, "", func(path, value string, line int) {
 		if tangled(value) {
 			p := r.d.problem(path, "too many variables in one value", "split it, or put the text into the image")
@@ -164,6 +186,11 @@ func (r *render) undefined() Problems {
 		}
 		variables(value, r.lookup, func(ref varRef) {
 			_, there := r.lookup(ref.name)
+			if inSwarm(path) && r.differs(ref.name) {
+				p := r.ofOneNode(path, ref.name)
+				p.Line = line
+				found = append(found, p)
+			}
 			if there && !ref.refused || ref.fallback {
 				return
 			}
@@ -191,7 +218,11 @@ func (r *render) noValue(path, name string) Problem {
 // here, so that they come from the variables.
 func (r *render) passedOn() Problems {
 	var found Problems
+	inSwarm := r.inSwarm()
 	check := func(path, name string) {
+		if inSwarm(path) && r.differs(name) {
+			found = append(found, r.ofOneNode(path, name))
+		}
 		if _, ok := r.lookup(name); !ok {
 			found = append(found, r.noValue(path, name))
 		}

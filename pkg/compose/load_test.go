@@ -32,7 +32,7 @@ func TestLoad(t *testing.T) {
 					t.Errorf("the error is %T, want Problems", err)
 				}
 			} else {
-				got = indented(t, loaded)
+				got = indented(t, shown(loaded))
 			}
 			golden(t, path, ar, map[string]string{name: got})
 		})
@@ -106,6 +106,17 @@ func golden(t *testing.T, path string, ar *txtar.Archive, got map[string]string)
 	}
 }
 
+// shown is a loaded file without the part that Swarm would run if there were any.
+func shown(l Loaded) any {
+	if len(l.Swarm.Services) > 0 {
+		return l
+	}
+	return struct {
+		Stack    spec.Stack
+		Services []Service
+	}{l.Stack, l.Services}
+}
+
 func indented(t *testing.T, v any) string {
 	t.Helper()
 	text, err := json.MarshalIndent(v, "", "  ")
@@ -143,7 +154,7 @@ func TestLoadIsDeterministic(t *testing.T) {
 			if err != nil {
 				return err.Error()
 			}
-			return indented(t, loaded)
+			return indented(t, shown(loaded))
 		}
 		first := say()
 		for range 20 {

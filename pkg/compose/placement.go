@@ -14,11 +14,12 @@ import (
 const extension = "x-brambled"
 
 // extensionKeys are the keys under x-brambled.
-var extensionKeys = []string{"nodes", "swarm", "heal"}
+var extensionKeys = []string{"nodes", "swarm", "heal", "prepull"}
 
 // placement is where a service runs, and what else its x-brambled says.
 type placement struct {
 	heal     spec.Heal
+	prepull  spec.Prepull
 	swarm    bool
 	selector string // as written
 	here     bool
@@ -42,6 +43,9 @@ func (r *render) placements() (map[string]placement, Problems) {
 		}
 		heal, problems := r.heal(join("services."+at, extension), top, own)
 		p.heal, found = heal, append(found, problems...)
+		p.prepull, problems = r.prepull(join("services."+at, extension), top, own)
+		found = append(found, problems...)
+		found = append(found, r.otherKind(p, join("services."+at, extension), own)...)
 		out[svc.key] = p
 	}
 	return out, found
@@ -115,12 +119,48 @@ func (r *render) placement(service, path string, top, own *yaml.Node) (placement
 	switch {
 	case nodes != nil && isTrue(find(x, "swarm")):
 		return bad(at, "nodes and swarm are both set", "a service runs in one of the two ways")
-	case nodes == nil:
-		p, problem := bad("services."+service, "this is a Swarm service, and Swarm services come with the cluster", "set x-brambled: { nodes: all } to run it as containers")
-		p.swarm = true
-		return p, problem
+	case nodes != nil:
+		return r.selector(nodes, at+".nodes")
+	case isFalse(find(own, "swarm")) || find(own, "swarm") == nil && isFalse(find(top, "swarm")):
+		return bad("services."+service, "swarm is false, and nothing says where it runs", "add nodes: all, or the names of nodes")
+	case r.env.Static:
+		return bad("services."+service, "this is a Swarm service, and the static tier is of this Pi alone", "set x-brambled: { nodes: all } to run it as containers, or put the file into the store")
 	}
-	return r.selector(nodes, at+".nodes")
+	return placement{swarm: true, why: "Swarm places it, once a leader can deploy it"}, nil
+}
+
+// prepull reads x-brambled.prepull of a service, else of the file.
+func (r *render) prepull(path string, top, own *yaml.Node) (spec.Prepull, Problems) {
+	var found Problems
+	out := spec.PrepullRunning
+	for _, x := range []struct {
+		at string
+		n  *yaml.Node
+	}{{extension, find(top, "prepull")}, {path, find(own, "prepull")}} {
+		if x.n == nil {
+			continue
+		}
+		out = spec.Prepull(x.n.Value)
+		if out != spec.PrepullRunning && out != spec.PrepullAll {
+			found = append(found, r.d.problem(x.at+".prepull", fmt.Sprintf("prepull is %q", x.n.Value), "write running or all"))
+		}
+	}
+	return out, found
+}
+
+// otherKind refuses the keys of a service's own x-brambled that mean nothing to its kind.
+func (r *render) otherKind(p placement, path string, own *yaml.Node) Problems {
+	switch {
+	case p.swarm && find(own, "heal") != nil:
+		return Problems{r.d.problem(path+".heal", "heal is about containers", "remove it: Swarm itself replaces a task that is unhealthy")}
+	case !p.swarm && p.selector != "" && find(own, "prepull") != nil:
+		return Problems{r.d.problem(path+".prepull", "prepull is about Swarm services", "remove it: a container's image is always pulled before it is replaced")}
+	}
+	return nil
+}
+
+func isFalse(n *yaml.Node) bool {
+	return n != nil && n.Tag == "!!bool" && !isTrue(n)
 }
 
 func isTrue(n *yaml.Node) bool {

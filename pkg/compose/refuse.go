@@ -17,8 +17,9 @@ func index(rows []Row) map[string]Row {
 	return m
 }
 
-// refuse finds every key that the table refuses or does not know. swarm says which services are Swarm services.
-func (d *document) refuse(swarm map[string]bool) Problems {
+// refuse finds every key that the table refuses or does not know. swarm says which services are Swarm services, uses which
+// kinds of services use the rest.
+func (d *document) refuse(swarm map[string]bool, uses map[string]users) Problems {
 	c := &keyCheck{d: d, rows: index(append(Rows(), topRows...))}
 	for _, e := range entries(d.root) {
 		if strings.HasPrefix(e.key, "x-") {
@@ -41,7 +42,10 @@ func (d *document) refuse(swarm map[string]bool) Problems {
 			if strings.HasPrefix(item.key, "x-") {
 				continue
 			}
-			c.swarm = kind == "service" && swarm[item.key]
+			c.by = uses[join(e.key, item.key)]
+			if kind == "service" {
+				c.by = users{swarm: swarm[item.key], containers: !swarm[item.key]}
+			}
 			c.walk(item.value, kind, join(e.key, item.key))
 		}
 	}
@@ -51,7 +55,7 @@ func (d *document) refuse(swarm map[string]bool) Problems {
 type keyCheck struct {
 	d     *document
 	rows  map[string]Row
-	swarm bool
+	by    users // of the element that is walked
 	found Problems
 }
 
@@ -99,14 +103,10 @@ func (c *keyCheck) key(e entry, kind, path string) {
 		c.unknown(e.key, path, kind+".")
 		return
 	}
-	support := row.Container
-	if c.swarm {
-		support = row.Swarm
-	}
 	switch {
-	case support == Refused && c.swarm:
+	case c.by.swarm && row.Swarm == Refused:
 		c.add(path, fmt.Sprintf("`%s` cannot be applied to a Swarm service", e.key), row.Hint)
-	case support == Refused:
+	case c.by.containers && row.Container == Refused:
 		c.add(path, fmt.Sprintf("`%s` cannot be applied", e.key), row.Hint)
 	case !row.Deep:
 		c.walk(e.value, row.Path, path)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/distribution/reference"
 
 	"github.com/brambled/brambled/reconciler/spec"
 )
@@ -20,11 +19,17 @@ func (r *render) stack(p *types.Project) Loaded {
 	r.p = p
 	out := Loaded{Stack: spec.Stack{Name: r.name, Owner: r.env.Owner}}
 	for name := range p.DisabledServices {
-		out.Services = append(out.Services, Service{Name: name, Nodes: r.kinds[name].selector, Why: "none of its profiles is active; set " + r.env.Prefix + "vars/COMPOSE_PROFILES"})
+		out.Services = append(out.Services, Service{Name: name, Nodes: r.kinds[name].selector, Swarm: r.kinds[name].swarm, Why: "none of its profiles is active; set " + r.env.Prefix + "vars/COMPOSE_PROFILES"})
 	}
+	r.crossing()
+	var swarm []spec.SwarmService
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		k := r.kinds[name]
-		out.Services = append(out.Services, Service{Name: name, Nodes: k.selector, Here: k.here, Why: k.why})
+		out.Services = append(out.Services, Service{Name: name, Nodes: k.selector, Swarm: k.swarm, Here: k.here, Why: k.why})
+		if k.swarm {
+			swarm = append(swarm, r.swarmService(p.Services[name]))
+			continue
+		}
 		// A service of other nodes is rendered too: what is wrong with it is wrong wherever the file is read.
 		svc := r.service(p.Services[name])
 		if k.here {
@@ -37,6 +42,7 @@ func (r *render) stack(p *types.Project) Loaded {
 	r.networks(&out.Stack)
 	r.volumes(&out.Stack)
 	r.clashes(out.Stack)
+	out.Swarm = r.swarmStack(swarm)
 	return out
 }
 
@@ -47,9 +53,7 @@ func (r *render) service(s types.ServiceConfig) spec.Service {
 	c := &out.Container
 	c.Name = s.ContainerName
 	c.Image, c.Platform = s.Image, s.Platform
-	if _, err := reference.ParseNormalizedNamed(s.Image); err != nil && s.Image != "" {
-		r.fault(path+".image", fmt.Sprintf("%q is no image: %v", s.Image, err), "write [registry/]name[:tag]")
-	}
+	r.image(s, path)
 	c.PullPolicy = r.pullPolicy(s, path)
 	c.StopTimeout = 10 * time.Second
 	if s.StopGracePeriod != nil {

@@ -24,6 +24,9 @@ func (r *render) attachments(s types.ServiceConfig, at string, c *spec.Container
 			r.fault(at+".networks", fmt.Sprintf("there is no network %q", key), "declare it under the top-level networks")
 			continue
 		}
+		if r.shared[key] {
+			n.Name = r.overlayName(key)
+		}
 		a := spec.Attachment{Network: n.Name, Aliases: []string{s.Name}}
 		if cfg := s.Networks[key]; cfg != nil {
 			a.Aliases = append(a.Aliases, cfg.Aliases...)
@@ -247,6 +250,9 @@ func (r *render) networks(st *spec.Stack) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.p.Networks)) {
 		n := r.p.Networks[key]
+		if r.shared[key] { // the leader makes it, for all
+			n.Name, n.External = r.overlayName(key), true
+		}
 		if !used[n.Name] {
 			continue
 		}
@@ -296,9 +302,7 @@ func (r *render) volumes(st *spec.Stack) {
 			continue
 		}
 		out := spec.Volume{Name: v.Name, Key: key, External: bool(v.External)}
-		if !containerName.MatchString(v.Name) {
-			r.fault("volumes."+key+".name", fmt.Sprintf("the engine refuses the name %q", v.Name), "use two or more letters, digits, _ . and -, beginning with a letter or digit")
-		}
+		r.volumeName(key, v)
 		if !out.External {
 			out.Driver, out.Options, out.Labels = v.Driver, map[string]string(v.DriverOpts), r.labels(v.Labels, "volumes."+key)
 			out.Hash = spec.HashVolume(out)
@@ -306,4 +310,10 @@ func (r *render) volumes(st *spec.Stack) {
 		st.Volumes = append(st.Volumes, out)
 	}
 	slices.SortFunc(st.Volumes, func(a, b spec.Volume) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func (r *render) volumeName(key string, v types.VolumeConfig) {
+	if !containerName.MatchString(v.Name) {
+		r.fault("volumes."+key+".name", fmt.Sprintf("the engine refuses the name %q", v.Name), "use two or more letters, digits, _ . and -, beginning with a letter or digit")
+	}
 }

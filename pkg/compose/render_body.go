@@ -78,6 +78,9 @@ func (r *render) environment(s types.ServiceConfig, path string) []string {
 		if !ok {
 			r.found = append(r.found, r.noValue(path+".environment", k))
 		}
+		if r.kinds[s.Name].swarm && r.differs(k) {
+			r.found = append(r.found, r.ofOneNode(path+".environment", k))
+		}
 		out = append(out, k+"="+v)
 	}
 	return out

@@ -13,7 +13,9 @@ import (
 )
 
 // everyObject is a Swarm that has whatever it is asked for.
-func everyObject(kind spec.ObjectKind, name string) (string, bool) { return string(kind) + "-id-of-" + name, true }
+func everyObject(kind spec.ObjectKind, name string) (string, bool) {
+	return string(kind) + "-id-of-" + name, true
+}
 
 // specText is the service spec in the form it is sent in.
 func specText(t *testing.T, s spec.SwarmService) string {

@@ -208,6 +208,19 @@ type SwarmFile struct {
 	Mode   uint32     `json:"mode"`
 }
 
+// HashObject returns the versioned hash of a config or secret of a stack: of all that it is in Swarm but its name, which is
+// made from the hash.
+func HashObject(stack string, o SwarmObject) string {
+	return digest(struct {
+		Stack    string            `json:"stack"`
+		Kind     ObjectKind        `json:"kind"`
+		Key      string            `json:"key"`
+		Template string            `json:"template,omitempty"`
+		Labels   map[string]string `json:"labels,omitempty"`
+		Content  []byte            `json:"content"`
+	}{stack, o.Kind, o.Key, o.Template, o.Labels, o.Content})
+}
+
 // hashedService is the canonical form of a Swarm service.
 type hashedService struct {
 	Full     string       `json:"full"`
