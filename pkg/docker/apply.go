@@ -66,6 +66,8 @@ func (e *Engine) applySwarm(ctx context.Context, a plan.Action) error {
 		return e.createService(ctx, a)
 	case plan.UpdateService:
 		return e.updateService(ctx, a)
+	case plan.MarkService:
+		return e.markService(ctx, a)
 	case plan.RemoveService:
 		return e.removeService(ctx, a)
 	case plan.CreateObject:
@@ -95,7 +97,7 @@ func touched(a plan.Action) string {
 	case plan.Disconnect:
 		return idOr(a.Container, a.Name)
 	case plan.Pull, plan.Create, plan.Remove, plan.CreateNetwork, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveFile:
-	case plan.CreateService, plan.UpdateService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
+	case plan.CreateService, plan.UpdateService, plan.MarkService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
 	}
 	return ""
 }

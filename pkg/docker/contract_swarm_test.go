@@ -24,7 +24,7 @@ func contractSwarm(t *testing.T, w world) {
 		"create-observe": contractService, "adopt": contractAdoptService, "foreign": contractForeignService,
 		"update": contractUpdate, "same-template": contractSameTemplate, "sequence": contractSequence,
 		"rollback": contractRollback, "persons-rollback": contractPersonsRollback, "paused": contractPaused,
-		"objects": contractObjects, "rotate": contractRotate, "overlay": contractOverlay, "global": contractGlobal,
+		"mark": contractMark, "objects": contractObjects, "rotate": contractRotate, "overlay": contractOverlay, "global": contractGlobal,
 		"removal": contractRemoval, "lost": contractLostReplies, "events": contractSwarmEvents, "tasks-here": contractTasksHere,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, newManager(t, w, "sw"+strings.ReplaceAll(name, "-", ""))) })
@@ -120,6 +120,20 @@ func (b *bench) to(a plan.CreateService) plan.UpdateService {
 	return plan.UpdateService{ID: have.ID, Version: have.Version, Owner: a.Owner, Stack: a.Stack, Service: a.Service, Image: a.Image}
 }
 
+// update marks a service, as observed now, with another version and brings it there, as the planner does.
+func (b *bench) update(a plan.CreateService) {
+	b.t.Helper()
+	b.apply(b.mark(a))
+	b.apply(b.to(a))
+}
+
+// mark is the step before an update.
+func (b *bench) mark(a plan.CreateService) plan.MarkService {
+	b.t.Helper()
+	have := b.mustService(a.Service.Full)
+	return plan.MarkService{ID: have.ID, Name: have.Name, Version: have.Version, Tried: a.Service.Hash}
+}
+
 func command(words ...string) func(*spec.SwarmService) {
 	return func(s *spec.SwarmService) { s.Body.Command = words }
 }
@@ -145,7 +159,7 @@ func contractService(t *testing.T, b *bench) {
 	got := b.mustService(a.Service.Full)
 	want := swarm.Service{
 		ID: got.ID, Name: b.stack + "_app", Version: got.Version, Owner: owner, Stack: b.stack, Key: "app", Hash: a.Service.Hash,
-		Mode: spec.Replicated, Asked: b.image, Image: b.image, Replicas: 2,
+		Tried: a.Service.Hash, Mode: spec.Replicated, Asked: b.image, Image: b.image, Replicas: 2,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || got.ID == "" || got.Version == 0 {
 		t.Errorf("observed (-want +got):\n%s", diff)
@@ -158,7 +172,7 @@ func contractService(t *testing.T, b *bench) {
 	}
 	for i, task := range tasks {
 		want := swarm.Task{
-			ID: task.ID, Service: got.ID, Node: o.Nodes[0].ID, Slot: i + 1, State: "running", Desired: "running", Image: b.image,
+			ID: task.ID, Service: got.ID, Stack: b.stack, Key: "app", Node: o.Nodes[0].ID, Slot: i + 1, State: "running", Desired: "running", Image: b.image,
 			Container: task.Container, Current: true,
 		}
 		if diff := cmp.Diff(want, task); diff != "" || task.Container == "" {
@@ -226,7 +240,7 @@ func contractUpdate(t *testing.T, b *bench) {
 	b.apply(a)
 	before := b.runs(a.Service.Full, 2)
 	next := b.swarmService("app", count(2), env("GREETING=hello"))
-	b.apply(b.to(next))
+	b.update(next)
 	if got := b.mustService(a.Service.Full); got.Hash != next.Service.Hash {
 		t.Errorf("hash %s, want %s", got.Hash, next.Service.Hash)
 	}
@@ -252,7 +266,7 @@ func contractSameTemplate(t *testing.T, b *bench) {
 	b.apply(a)
 	before := b.runs(a.Service.Full, 1)[0]
 	next := b.swarmService("app", count(3), onFailure(spec.Pause), func(s *spec.SwarmService) { s.Deploy.Labels = map[string]string{"mine": "yes"} })
-	b.apply(b.to(next))
+	b.update(next)
 	after := b.runs(a.Service.Full, 3)
 	if !slices.ContainsFunc(after, func(n swarm.Task) bool { return n.ID == before.ID && n.Container == before.Container }) {
 		t.Errorf("the task that ran was replaced: %+v", after)
@@ -290,7 +304,7 @@ func contractRollback(t *testing.T, b *bench) {
 	bad := b.swarmService("app", command("-exit", "3"))
 	b.apply(good)
 	b.runs(good.Service.Full, 1)
-	b.apply(b.to(bad))
+	b.update(bad)
 	b.eventually("rolled back", func() bool { return b.mustService(good.Service.Full).Update == swarm.RollbackCompleted })
 	b.runs(good.Service.Full, 1)
 	later := newBench(t, b.world, b.stack)
@@ -305,11 +319,31 @@ func contractRollback(t *testing.T, b *bench) {
 		t.Errorf("tasks %+v: no failed one of another version", b.swarm().Tasks)
 	}
 	better := b.swarmService("app", env("VERSION=better"))
-	b.apply(b.to(better))
+	b.update(better)
 	b.eventually("the next version is tried", func() bool {
 		got := b.mustService(good.Service.Full)
 		return got.Hash == better.Service.Hash && got.Tried == better.Service.Hash
 	})
+}
+
+// The mark that goes before an update is there for every daemon to see, replaces no task, and is fenced as the update is.
+func contractMark(t *testing.T, b *bench) {
+	a, next := b.swarmService("app"), b.swarmService("app", env("VERSION=2"))
+	b.apply(a)
+	before := b.runs(a.Service.Full, 1)[0]
+	mark := b.mark(next)
+	b.apply(mark, mark)
+	got := b.mustService(a.Service.Full)
+	if got.Hash != a.Service.Hash || got.Tried != next.Service.Hash || got.Image != b.image || got.Replicas != 1 {
+		t.Errorf("marked: %+v", got)
+	}
+	if after := b.runs(a.Service.Full, 1)[0]; after.ID != before.ID || after.Container != before.Container {
+		t.Errorf("task %+v was replaced by %+v", before, after)
+	}
+	mark.Tried = "1:other"
+	if _, late := errors.AsType[*docker.OutOfSequenceError](b.Apply(t.Context(), mark)); !late {
+		t.Error("a mark that has seen an older version was made")
+	}
 }
 
 // A person's `docker service rollback` leaves the version it left in the service.
@@ -317,7 +351,7 @@ func contractPersonsRollback(t *testing.T, b *bench) {
 	first, second := b.swarmService("app"), b.swarmService("app", env("VERSION=second"))
 	b.apply(first)
 	b.runs(first.Service.Full, 1)
-	b.apply(b.to(second))
+	b.update(second)
 	b.eventually("updated", func() bool { return b.mustService(first.Service.Full).Update == swarm.Completed })
 	have := b.mustService(first.Service.Full)
 	svc, err := b.cli.ServiceInspect(t.Context(), have.ID, client.ServiceInspectOptions{})
@@ -336,13 +370,13 @@ func contractPaused(t *testing.T, b *bench) {
 	bad := b.swarmService("app", onFailure(spec.Pause), command("-exit", "3"))
 	b.apply(good)
 	b.runs(good.Service.Full, 1)
-	b.apply(b.to(bad))
+	b.update(bad)
 	b.eventually("paused", func() bool { return b.mustService(good.Service.Full).Update == swarm.Paused })
 	got := b.mustService(good.Service.Full)
 	if got.Hash != bad.Service.Hash || got.Tried != bad.Service.Hash || !strings.Contains(got.Message, "update paused") {
 		t.Errorf("observed %+v", got)
 	}
-	b.apply(b.to(good))
+	b.update(good)
 	b.runs(good.Service.Full, 1)
 }
 
@@ -410,7 +444,7 @@ func contractRotate(t *testing.T, b *bench) {
 		})
 	}
 	b.apply(one, two, with(one))
-	b.apply(b.to(with(two)))
+	b.update(with(two))
 	got := b.mustService(b.stack + "_app")
 	want := func(o plan.CreateObject) []swarm.ObjectName {
 		return []swarm.ObjectName{{Kind: o.Object.Kind, Name: o.Object.Name}}
@@ -447,6 +481,11 @@ func contractOverlay(t *testing.T, b *bench) {
 	if got := b.mustService(on.Service.Full).Networks; !slices.Equal(got, []string{n.Network.Name}) {
 		t.Errorf("networks of the service %v", got)
 	}
+	b.update(b.swarmService("app", env("VERSION=2")))
+	if got := b.mustService(on.Service.Full); len(got.Networks) != 0 || !slices.Equal(got.NetworksBefore, []string{n.Network.Name}) {
+		t.Errorf("networks %v, before %v", got.Networks, got.NetworksBefore)
+	}
+	b.update(on)
 	b.eventually("the host's network is known by name", func() bool {
 		return slices.Equal(b.mustService(host.Service.Full).Networks, []string{"host"})
 	})
@@ -532,6 +571,7 @@ func contractLostReplies(t *testing.T, b *bench) {
 	next := a
 	next.Service.Body.Env = []string{"GREETING=hello"}
 	next.Service.Hash = spec.HashSwarmService(next.Service)
+	lost(b.mark(next))
 	lost(b.to(next))
 	if got := b.mustService(a.Service.Full); got.ID != id || got.Hash != next.Service.Hash {
 		t.Errorf("after the update: %+v", got)
@@ -601,7 +641,7 @@ func contractNoSwarm(t *testing.T, b *bench) {
 	overlay := b.network("default")
 	overlay.Network.Driver = "overlay"
 	for _, a := range []plan.Action{
-		b.swarmService("app"), plan.UpdateService{ID: "x", Version: 1}, plan.RemoveService{ID: "x"},
+		b.swarmService("app"), plan.UpdateService{ID: "x", Version: 1}, plan.MarkService{ID: "x"}, plan.RemoveService{ID: "x"},
 		b.object(spec.ConfigObject, "key", "x"), b.object(spec.SecretObject, "key", "x"), plan.RemoveObject{ID: "x", Kind: spec.SecretObject}, overlay,
 	} {
 		if err := b.Apply(t.Context(), a); err == nil || !strings.Contains(err.Error(), "not a swarm manager") {

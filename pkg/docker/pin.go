@@ -34,7 +34,7 @@ type ask struct {
 	image    string // the answer; kept while it is asked again
 	err      error
 	failures int
-	due      time.Time // of the next attempt
+	due      time.Time // of the next attempt; while it runs, of its end
 }
 
 func newPinner(e *Engine) *pinner {
@@ -70,7 +70,7 @@ func (p *pinner) start(a plan.Pin) error {
 		q.image = a.Image // a person has done it
 		return nil
 	}
-	q.running = true
+	q.running, q.due = true, p.e.cfg.Now().Add(p.e.cfg.PullIdle)
 	p.wg.Go(func() { p.run(a.Image, reference.TagNameOnly(named), q) })
 	return nil
 }
@@ -142,11 +142,20 @@ func (p *pinner) observed(wanted []string) map[string]swarm.Pin {
 			delete(p.asks, image)
 			continue
 		}
-		pin := swarm.Pin{Image: q.image}
-		if !q.running && q.err != nil {
-			pin.Err, pin.RetryIn = q.err.Error(), max(0, q.due.Sub(now))
-		}
-		out[image] = pin
+		out[image] = q.pin(now)
+	}
+	return out
+}
+
+// pin is the answer as the planner sees it. One that failed stands while the registry is asked again, and a question that is
+// open is not due for another: a pass that found it so would follow the next without end.
+func (q *ask) pin(now time.Time) swarm.Pin {
+	out := swarm.Pin{Image: q.image}
+	if q.err != nil {
+		out.Err, out.RetryIn = q.err.Error(), max(0, q.due.Sub(now))
+	}
+	if q.running {
+		out.RetryIn = max(time.Second, q.due.Sub(now))
 	}
 	return out
 }

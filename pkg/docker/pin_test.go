@@ -30,7 +30,7 @@ func (b *bench) pin(ref string) swarm.Pin {
 	var p swarm.Pin
 	b.eventually("the registry answers for "+ref, func() bool {
 		p = b.pins(ref)[ref]
-		return p != (swarm.Pin{})
+		return p.Image != "" || p.Err != ""
 	})
 	return p
 }
@@ -77,7 +77,7 @@ func TestPinUnderWay(t *testing.T) {
 		b.apply(plan.Pin{Image: "nginx"})
 	}
 	p, asked := b.pins("nginx")["nginx"]
-	if !asked || p != (swarm.Pin{}) {
+	if !asked || p.Image != "" || p.Err != "" || p.RetryIn <= 0 {
 		t.Errorf("while it is asked: %+v, %t", p, asked)
 	}
 	b.apply(b.swarmService("app"))
@@ -98,9 +98,15 @@ func TestPinRetry(t *testing.T) {
 	if again := b.pins("nginx:1")["nginx:1"]; again.RetryIn != 0 || again.Err == "" {
 		t.Errorf("when its time has come: %+v", again)
 	}
+	gate := make(chan struct{})
+	s.SetDistribution("docker.io/library/nginx:1", dockertest.Distribution{Status: 500, Message: "no route to host", Gate: gate})
 	b.apply(plan.Pin{Image: "nginx:1"})
+	if again := b.pins("nginx:1")["nginx:1"]; again.Err != first.Err || again.RetryIn <= 0 {
+		t.Errorf("while it is asked again: %+v, was %+v", again, first)
+	}
+	close(gate)
 	var second swarm.Pin
-	b.eventually("it failed again", func() bool { second = b.pins("nginx:1")["nginx:1"]; return second.RetryIn > 0 })
+	b.eventually("it failed again", func() bool { second = b.pins("nginx:1")["nginx:1"]; return second.Err != first.Err })
 	if second.RetryIn <= first.RetryIn {
 		t.Errorf("asked again in %s, after %s", second.RetryIn, first.RetryIn)
 	}

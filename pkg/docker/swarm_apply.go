@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -50,7 +51,11 @@ func (e *Engine) serviceSpec(ctx context.Context, owner, stack string, svc spec.
 		// Counts what a person did with docker service update --force: less would be a change.
 		s.TaskTemplate.ForceUpdate = former.TaskTemplate.ForceUpdate
 	}
-	return s, stamp(&s, svc.Hash, former)
+	s.Labels[spec.LabelTried] = svc.Hash
+	// Whose a task is must be known when its service is gone. No version changes these, so no task is replaced for them.
+	l := s.TaskTemplate.ContainerSpec.Labels
+	l[spec.LabelStack], l[spec.LabelService] = stack, svc.Name
+	return s, nil
 }
 
 func (e *Engine) warn(service string, warnings []string) {
@@ -122,26 +127,43 @@ func (e *Engine) updateService(ctx context.Context, a plan.UpdateService) error 
 	if err != nil {
 		return err
 	}
-	err = e.call(ctx, e.cfg.CallTimeout, func(ctx context.Context, c *conn) error {
-		res, err := c.ServiceUpdate(ctx, a.ID, client.ServiceUpdateOptions{
-			Version: swarmapi.Version{Index: a.Version}, Spec: s, EncodedRegistryAuth: auth,
+	return e.change(ctx, a.ID, a.Version, s, auth)
+}
+
+// change brings a service that is still at a version to a spec. Without credentials Swarm keeps those it has.
+func (e *Engine) change(ctx context.Context, id string, version uint64, s swarmapi.ServiceSpec, auth string) error {
+	err := e.call(ctx, e.cfg.CallTimeout, func(ctx context.Context, c *conn) error {
+		res, err := c.ServiceUpdate(ctx, id, client.ServiceUpdateOptions{
+			Version: swarmapi.Version{Index: version}, Spec: s, EncodedRegistryAuth: auth,
 		})
-		e.warn(a.Service.Full, res.Warnings)
+		e.warn(s.Name, res.Warnings)
 		return err
 	})
 	if outOfSequence(err) {
-		return &OutOfSequenceError{Service: a.Service.Full}
-	}
-	if err == nil {
-		e.swarm.noteMade(a.ID, a.Service.Hash)
+		return &OutOfSequenceError{Service: s.Name}
 	}
 	return err
 }
 
-func (m *swarmMemory) noteMade(id, hash string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.made[id] = hash
+// markService changes one label of what is there.
+func (e *Engine) markService(ctx context.Context, a plan.MarkService) error {
+	have, err := e.inspectService(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	if have.Version.Index != a.Version {
+		if have.Spec.Labels[spec.LabelTried] == a.Tried {
+			return nil
+		}
+		return &OutOfSequenceError{Service: a.Name}
+	}
+	l := maps.Clone(have.Spec.Labels)
+	if l == nil {
+		l = map[string]string{}
+	}
+	l[spec.LabelTried] = a.Tried
+	have.Spec.Labels = l
+	return e.change(ctx, a.ID, a.Version, have.Spec, "")
 }
 
 func (e *Engine) inspectService(ctx context.Context, id string) (swarmapi.Service, error) {

@@ -37,7 +37,6 @@ func SwarmWantOf(c spec.Cluster) SwarmWant {
 type swarmMemory struct {
 	mu    sync.Mutex
 	since map[string]taskSince // by task
-	made  map[string]string    // the hash of the version a service was last updated to by this process, by service
 }
 
 // taskSince is when a task was first seen in a state. A task never returns to a state that it has left.
@@ -47,7 +46,7 @@ type taskSince struct {
 }
 
 func newSwarmMemory() *swarmMemory {
-	return &swarmMemory{since: map[string]taskSince{}, made: map[string]string{}}
+	return &swarmMemory{since: map[string]taskSince{}}
 }
 
 // swarmLists is one look at everything a manager lists.

@@ -29,7 +29,7 @@ func (m *swarmMemory) translate(o *swarm.Observed, l swarmLists, now time.Time) 
 	}
 	names := swarmNetworkNames(l)
 	for _, s := range l.services {
-		o.Services = append(o.Services, m.service(s, tasksOf[s.ID], names))
+		o.Services = append(o.Services, observeService(s, tasksOf[s.ID], names))
 	}
 	for _, n := range l.nodes {
 		o.Nodes = append(o.Nodes, swarmNode(n))
@@ -54,15 +54,11 @@ func (m *swarmMemory) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.since)
-	clear(m.made)
 }
 
-// prune drops what is gone.
+// prune drops tasks that are gone.
 func (m *swarmMemory) prune(l swarmLists) {
-	there := make(map[string]bool, len(l.services)+len(l.tasks))
-	for _, s := range l.services {
-		there[s.ID] = true
-	}
+	there := make(map[string]bool, len(l.tasks))
 	for _, t := range l.tasks {
 		there[t.ID] = true
 	}
@@ -71,14 +67,9 @@ func (m *swarmMemory) prune(l swarmLists) {
 			delete(m.since, id)
 		}
 	}
-	for id := range m.made {
-		if !there[id] {
-			delete(m.made, id)
-		}
-	}
 }
 
-func (m *swarmMemory) service(s swarmapi.Service, tasks []swarmapi.Task, networks map[string]string) swarm.Service {
+func observeService(s swarmapi.Service, tasks []swarmapi.Task, networks map[string]string) swarm.Service {
 	l := s.Spec.Labels
 	out := swarm.Service{
 		ID: s.ID, Name: s.Spec.Name, Version: s.Version.Index,
@@ -94,14 +85,42 @@ func (m *swarmMemory) service(s swarmapi.Service, tasks []swarmapi.Task, network
 	if u := s.UpdateStatus; u != nil {
 		out.Update, out.Message = swarm.UpdateState(u.State), u.Message
 	}
-	out.Tried = m.tried(s, tasks)
-	for _, n := range s.Spec.TaskTemplate.Networks {
-		out.Networks = append(out.Networks, cmp.Or(networks[n.Target], n.Target))
-	}
-	slices.Sort(out.Networks)
+	out.Tried = tried(s)
+	out.Networks = attached(s.Spec, networks)
 	if s.PreviousSpec != nil {
-		out.Before = objectNames(*s.PreviousSpec)
+		out.Before, out.NetworksBefore = objectNames(*s.PreviousSpec), attached(*s.PreviousSpec, networks)
 	}
+	return out
+}
+
+// tried is the hash of the version that an update was last made to. Swarm's own rollback forgets that version, and the label
+// that was written before tells; a person's leaves it in the service.
+func tried(s swarmapi.Service) string {
+	if rolledBack(s.UpdateStatus) && s.PreviousSpec != nil {
+		return s.PreviousSpec.Labels[spec.LabelHash]
+	}
+	return s.Spec.Labels[spec.LabelTried]
+}
+
+func rolledBack(u *swarmapi.UpdateStatus) bool {
+	if u == nil {
+		return false
+	}
+	switch u.State {
+	case swarmapi.UpdateStateRollbackStarted, swarmapi.UpdateStateRollbackPaused, swarmapi.UpdateStateRollbackCompleted:
+		return true
+	case swarmapi.UpdateStateUpdating, swarmapi.UpdateStatePaused, swarmapi.UpdateStateCompleted:
+	}
+	return false
+}
+
+// attached are the names of the networks of a version; of one that has none, its id.
+func attached(s swarmapi.ServiceSpec, names map[string]string) []string {
+	var out []string
+	for _, n := range s.TaskTemplate.Networks {
+		out = append(out, cmp.Or(names[n.Target], n.Target))
+	}
+	slices.Sort(out)
 	return out
 }
 
@@ -207,7 +226,7 @@ func (m *swarmMemory) task(t swarmapi.Task, s *swarmapi.Service, now time.Time) 
 		Current: s != nil && current(*s, t), Since: now.Sub(seen.at),
 	}
 	if c := t.Spec.ContainerSpec; c != nil {
-		out.Image = c.Image
+		out.Image, out.Stack, out.Key = c.Image, c.Labels[spec.LabelStack], c.Labels[spec.LabelService]
 	}
 	if c := t.Status.ContainerStatus; c != nil {
 		out.Container = c.ContainerID

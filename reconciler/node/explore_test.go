@@ -3,13 +3,11 @@ package node_test
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
-	"pgregory.net/rapid"
-
+	"github.com/brambled/brambled/reconciler/internal/proptest"
 	"github.com/brambled/brambled/reconciler/node"
 	"github.com/brambled/brambled/reconciler/node/nodetest"
 	"github.com/brambled/brambled/reconciler/plan"
@@ -19,28 +17,8 @@ import (
 // The explorer drives planner and model against each other in a world that does its worst: desired state changes at any
 // time, lanes are cut, steps fail, people interfere. Rules look on.
 
-// choice is where an explorer's decisions come from: rapid, or the bytes of a fuzzer.
-type choice interface {
-	// upTo returns a number from 0 to n-1.
-	upTo(n int) int
-}
-
-type rapidChoice struct{ t *rapid.T }
-
-func (c rapidChoice) upTo(n int) int { return rapid.IntRange(0, n-1).Draw(c.t, "") }
-
-type randomChoice struct{ r *rand.Rand }
-
-func (c randomChoice) upTo(n int) int { return c.r.IntN(n) }
-
-// draw decides how a world is made: by rapid draw for draw, which finds small worlds and makes them smaller, or mostly by
-// one seed, which gets further out because rapid prefers small numbers.
-func draw(t *rapid.T) choice {
-	if seed := rapid.Uint64().Draw(t, "seed"); seed%4 != 0 {
-		return randomChoice{rand.New(rand.NewPCG(seed, seed))}
-	}
-	return rapidChoice{t}
-}
+// choice is where an explorer's decisions come from.
+type choice = proptest.Choice
 
 // draft is a stack of the desired state before it is put into words.
 type draft struct {
@@ -75,7 +53,7 @@ type explorer struct {
 }
 
 // tally counts outcomes.
-type tally map[string]int
+type tally proptest.Tally
 
 func newExplorer(c choice, count tally) *explorer {
 	e := &explorer{choice: c, stacks: map[string]*draft{}, owners: []string{"c1", "static"}, o: nodetest.ParseObserved(""), endings: map[plan.Remedy][]ending{}, tally: count}
@@ -87,9 +65,9 @@ func newExplorer(c choice, count tally) *explorer {
 }
 
 // one in n chances.
-func (e *explorer) oneIn(n int) bool { return e.upTo(n) == 0 }
+func (e *explorer) oneIn(n int) bool { return e.UpTo(n) == 0 }
 
-func pick[T any](e *explorer, list []T) T { return list[e.upTo(len(list))] }
+func pick[T any](e *explorer, list []T) T { return proptest.Pick(e.choice, list) }
 
 // edit changes the desired state in one place.
 func (e *explorer) edit() {
@@ -106,7 +84,7 @@ func (e *explorer) edit() {
 		}
 	}
 	svc := pick(e, []string{"x", "y", "z"})
-	switch e.upTo(12) {
+	switch e.UpTo(12) {
 	case 0:
 		delete(e.stacks, name)
 	case 1:
@@ -133,7 +111,7 @@ func (e *explorer) service(stack, name string) string {
 			attrs += " " + attr
 		}
 	}
-	n := 1 + e.upTo(3)
+	n := 1 + e.UpTo(3)
 	flag(3, "e", "excl=host_port")
 	flag(3, "h", "health")
 	flag(2, "n", "net="+stack+"_net")
@@ -144,7 +122,7 @@ func (e *explorer) service(stack, name string) string {
 		rev, attrs, n = rev+"c", attrs+" name="+stack+"-front-"+name, 1
 	}
 	if e.oneIn(4) {
-		attrs += fmt.Sprintf(" fb=%s:%d+%s", name, 1+e.upTo(3), rev+"0")
+		attrs += fmt.Sprintf(" fb=%s:%d+%s", name, 1+e.UpTo(3), rev+"0")
 	}
 	if e.oneIn(8) {
 		attrs += " done=1"
@@ -158,7 +136,7 @@ func (e *explorer) service(stack, name string) string {
 	if name != "x" && e.oneIn(3) {
 		attrs += " dep=x:" + pick(e, []string{"started", "healthy", "completed", "started:restart"})
 	}
-	return fmt.Sprintf("svc %s img=%s:%d rev=%s n=%d par=%d order=%s fail=%s%s", name, name, 1+e.upTo(3), rev+"0", n, e.upTo(3),
+	return fmt.Sprintf("svc %s img=%s:%d rev=%s n=%d par=%d order=%s fail=%s%s", name, name, 1+e.UpTo(3), rev+"0", n, e.UpTo(3),
 		pick(e, []string{"start-first", "stop-first"}), pick(e, []string{"rollback", "pause", "continue"}), attrs)
 }
 
@@ -209,7 +187,7 @@ func (e *explorer) step() string {
 	if problem := e.work(); problem != "" {
 		return fmt.Sprintf("%s\nplan:\n%s", problem, p)
 	}
-	for range e.upTo(3) {
+	for range e.UpTo(3) {
 		e.event()
 	}
 	if e.plague {
@@ -225,7 +203,7 @@ func (e *explorer) work() string {
 	for _, l := range running {
 		n := len(l.steps)
 		if e.oneIn(4) {
-			n = e.upTo(n + 1)
+			n = e.UpTo(n + 1)
 		}
 		for i := range n {
 			if e.oneIn(12) || e.refused(l.steps[i].Action) {
@@ -309,23 +287,23 @@ func (e *explorer) killed() {
 func (e *explorer) event() {
 	e.o = nodetest.Clone(e.o)
 	if len(e.o.Containers) == 0 || e.oneIn(3) {
-		e.pass(time.Duration(1+e.upTo(6)) * time.Second)
+		e.pass(time.Duration(1+e.UpTo(6)) * time.Second)
 		return
 	}
 	if e.oneIn(6) {
 		e.intrude()
 		return
 	}
-	i := e.upTo(len(e.o.Containers))
+	i := e.UpTo(len(e.o.Containers))
 	c := &e.o.Containers[i]
-	switch e.upTo(17) {
+	switch e.UpTo(17) {
 	case 0, 1, 2:
 		if c.State == node.Running && c.HasCheck {
 			nodetest.Set(c, "running health="+string(pick(e, []node.Health{node.Healthy, node.Healthy, node.Unhealthy})), nil)
 		}
 	case 3, 4:
 		if c.State == node.Running {
-			nodetest.Set(c, fmt.Sprintf("exited exit=%d", e.upTo(2)), nil)
+			nodetest.Set(c, fmt.Sprintf("exited exit=%d", e.UpTo(2)), nil)
 		}
 	case 5:
 		if c.State == node.Running {
@@ -393,7 +371,7 @@ func stringKeys(m map[node.ImageRef]node.Image) map[string]bool {
 // intrude makes something foreign appear, or one more of ours than there should be.
 func (e *explorer) intrude() {
 	n := e.fresh()
-	switch e.upTo(7) {
+	switch e.UpTo(7) {
 	case 0:
 		nodetest.Add(&e.o, fmt.Sprintf("box %s foreign running net=%s id=foreign%d", e.freeName(pick(e, []string{"a-x-1", "b-y-2", "a-x-1.prev", "a-y-1.failed", "s-x-1"}), n), pick(e, []string{"-", "a_net"}), n))
 	case 1:

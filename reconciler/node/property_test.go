@@ -1,9 +1,7 @@
 package node_test
 
 import (
-	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -12,27 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/brambled/brambled/reconciler/internal/proptest"
 	"github.com/brambled/brambled/reconciler/node"
 	"github.com/brambled/brambled/reconciler/node/nodetest"
 	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
 )
 
-// TestMain sets how many worlds each rule sees. BRAMBLED_RAPID_CHECKS asks for more in a long run.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	settings := map[string]string{"rapid.checks": "40", "rapid.shrinktime": "10s", "rapid.nofailfile": "true"}
-	if n := os.Getenv("BRAMBLED_RAPID_CHECKS"); n != "" {
-		settings["rapid.checks"] = n
-	}
-	flag.Visit(func(f *flag.Flag) { delete(settings, f.Name) }) // what the command line says counts
-	for name, value := range settings {
-		if err := flag.Set(name, value); err != nil {
-			panic(err)
-		}
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { proptest.Main(m, "40") }
 
 // rule is something that must hold at every moment of every world.
 type rule struct {
@@ -78,17 +63,10 @@ func TestProperties(t *testing.T) {
 	count := tally{}
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { explore(t, draw(t), r, count) })
+			rapid.Check(t, func(t *rapid.T) { explore(t, proptest.Draw(t), r, count) })
 		})
 	}
-	for _, k := range slices.Sorted(maps.Keys(count)) {
-		t.Logf("%7d  %s", count[k], k)
-	}
-	for _, k := range outcomes {
-		if count[k] == 0 {
-			t.Errorf("no world led to: %s", k)
-		}
-	}
+	proptest.Tally(count).Require(t, outcomes)
 }
 
 type failer interface{ Fatal(args ...any) }
@@ -450,7 +428,7 @@ type byteChoice struct {
 	next uint32
 }
 
-func (c *byteChoice) upTo(n int) int {
+func (c *byteChoice) UpTo(n int) int {
 	if len(c.data) > 0 {
 		b := c.data[0]
 		c.data = c.data[1:]

@@ -95,7 +95,7 @@ func (e *explorer) ail() {
 			c.Health = node.Unhealthy
 		}
 	}
-	e.pass(time.Duration(1+e.upTo(5)) * time.Second)
+	e.pass(time.Duration(1+e.UpTo(5)) * time.Second)
 }
 
 // health counts what becomes of services that are unhealthy.

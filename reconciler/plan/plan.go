@@ -130,6 +130,7 @@ const (
 	WaitPull        WaitFor = "an image"
 	WaitNetwork     WaitFor = "a network"
 	WaitVolume      WaitFor = "a volume"
+	WaitObject      WaitFor = "a config or secret"
 	WaitDependency  WaitFor = "a dependency"
 	WaitGate        WaitFor = "its gate"                // the successor is starting or being monitored
 	WaitBackoff     WaitFor = "a retry"                 // the last attempt failed, or did not last
@@ -141,5 +142,6 @@ const (
 	WaitNewer       WaitFor = "a newer brambled"        // the object was made under a newer schema
 	WaitFailed      WaitFor = "a new revision or retry" // this hash failed and is not tried again
 	WaitUnsupported WaitFor = "another engine"          // this engine lacks what the service needs
+	WaitTasks       WaitFor = "its tasks"               // Swarm does not run all of them yet, or a job has not ended
 	WaitStore       WaitFor = "the store"               // only remembered: nothing is removed or replaced before a sound read
 )

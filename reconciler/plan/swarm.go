@@ -24,6 +24,15 @@ type UpdateService struct {
 	Image        string
 }
 
+// MarkService writes the hash an update is about to be made to into [spec.LabelTried] of the version that runs, and changes
+// nothing else, as `docker service update --label-add` does: no task is restarted. Swarm forgets the version it rolled
+// back from, so that this label of the version it rolled back to is the only thing left that names the one which failed.
+type MarkService struct {
+	ID, Name string
+	Version  uint64
+	Tried    string
+}
+
 // RemoveService removes a service from the Swarm.
 type RemoveService struct{ ID, Name string }
 
@@ -45,6 +54,7 @@ type Pin struct{ Image string }
 
 func (CreateService) action() {}
 func (UpdateService) action() {}
+func (MarkService) action()   {}
 func (RemoveService) action() {}
 func (CreateObject) action()  {}
 func (RemoveObject) action()  {}
@@ -53,6 +63,9 @@ func (Pin) action()           {}
 func (a CreateService) String() string { return "create service " + a.Service.Full }
 func (a UpdateService) String() string {
 	return fmt.Sprintf("update service %s at version %d", a.Service.Full, a.Version)
+}
+func (a MarkService) String() string {
+	return fmt.Sprintf("mark service %s at version %d as tried with %s", a.Name, a.Version, a.Tried)
 }
 func (a RemoveService) String() string { return "remove service " + a.Name }
 func (a CreateObject) String() string {

@@ -23,6 +23,7 @@ const (
 	LabelNetwork = "brambled.network"
 	LabelVolume  = "brambled.volume"
 	LabelRestart = "brambled.restart" // the restart policy at create: "unless-stopped", "on-failure:3"
+	LabelTried   = "brambled.tried"   // of a Swarm service: the hash of the version an update was last made to
 )
 
 // HashSchema returns the schema version a hash label was made under; 0 for a label that is no hash of ours.

@@ -11,7 +11,8 @@ type Cluster struct {
 	// Owners are the values of [LabelCluster] that this state speaks for. An object of any other owner is foreign.
 	Owners []string
 	Stacks []SwarmStack // sorted by name
-	// Retry are the hashes of services whose failure a person has forgiven.
+	// Retry are the hashes of services whose failure a person has forgiven. One leaves the list once its lane was started: as
+	// long as it is there, it is tried again each time it fails.
 	Retry []string
 }
 

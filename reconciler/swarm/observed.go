@@ -24,7 +24,8 @@ type Observed struct {
 	// Pins are the digests that image references were resolved to, by reference; a reference that was asked for and has no
 	// answer has an Err. One that is absent was not asked for.
 	Pins map[string]Pin
-	// Prepulls say of a reference, pinned where it is, which nodes have it, by Swarm's host name of the node.
+	// Prepulls say of a reference, pinned where it is, which nodes have it, by Swarm's host name of the node. Which are needed
+	// is said by [Prepulling].
 	Prepulls map[string]map[string]Prepull
 	// Present are the host names of the nodes that run brambled and are there now.
 	Present map[string]bool
@@ -70,8 +71,14 @@ type Service struct {
 	Stack string
 	Key   string // the service's name in the file
 	Hash  string
-	// Tried is the hash of the version an update was last made to, which Hash is not after a rollback; "" before the first
-	// update, and where nothing tells any more: Swarm itself drops the failed version, and its tasks after some time.
+	// Tried is the hash of the version an update was last made to; after a roll back that is the one that failed, while Hash
+	// names the one rolled back to. It is [spec.LabelTried], which a step of its own ([plan.MarkService]) writes to the running
+	// version before the update, and create and update write with the service's own hash.
+	//
+	// It cannot be had from Swarm: when Swarm rolls back by itself it puts the previous spec in place and forgets the one
+	// that failed (swarmkit manager/orchestrator/update/updater.go, rollbackUpdate). A roll back that a person asks for
+	// swaps the two (manager/controlapi/service.go, UpdateService): where a service that is being or was rolled back has a
+	// previous spec, Tried is that spec's hash label.
 	Tried string
 	Mode  spec.Mode
 	// Asked is the image reference as the user wrote it, Image what Swarm was given: pinned to a digest or not.
@@ -81,10 +88,12 @@ type Service struct {
 	Replicas int
 	Update   UpdateState
 	Message  string // of the update
-	// Objects and Networks are the names the service refers to, and Before those of the version a rollback would bring back.
-	Objects  []ObjectName
-	Networks []string
-	Before   []ObjectName
+	// Objects and Networks are the names the service refers to, Before and NetworksBefore those of the version a rollback
+	// would bring back: Swarm itself does not keep those.
+	Objects        []ObjectName
+	Networks       []string
+	Before         []ObjectName
+	NetworksBefore []string
 }
 
 // ObjectName names a config or a secret.
@@ -95,15 +104,18 @@ type ObjectName struct {
 
 // Task is one task of a service.
 type Task struct {
-	ID        string
-	Service   string // the service's id
-	Node      string // the node's id, "" before it is placed
-	Slot      int
-	State     string // Swarm's words: new, pending, assigned, preparing, starting, running, complete, failed, …
-	Desired   string // running, shutdown, …
-	Err       string
-	Image     string
-	Container string // engine id on its node
+	ID      string
+	Service string // the service's id
+	// Stack and Key are from our labels on the task's container, the same in every version; "" for a foreign task. They
+	// say whose it was when the service is gone and its tasks are still being stopped.
+	Stack, Key string
+	Node       string // the node's id, "" before it is placed
+	Slot       int
+	State      string // Swarm's words: new, pending, assigned, preparing, starting, running, complete, failed, …
+	Desired    string // running, shutdown, …
+	Err        string
+	Image      string
+	Container  string // engine id on its node
 	// Current is true for a task of the service's present version.
 	Current bool
 	// Since is how long the task has been seen in this state, on our own monotonic clock.
@@ -139,7 +151,8 @@ type Object struct {
 	Hash  string
 }
 
-// Pin is the digest a reference was resolved to. Without Image and Err the registry is being asked.
+// Pin is the digest a reference was resolved to. While the registry is asked for the first time it has neither Image nor Err,
+// and RetryIn is how long that may take.
 type Pin struct {
 	Image string // "repo:tag@sha256:…"
 	Err   string // why there is none: the registry cannot be reached, does not know it

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/brambled/brambled/reconciler/internal/notation"
 	"github.com/brambled/brambled/reconciler/node"
 	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
@@ -16,113 +17,50 @@ import (
 // Monitor is the monitor time of a service that names none.
 const Monitor = 5 * time.Second
 
-// Hash is the hash that the notation gives to an image and revision; one with a schema ("2:app:1") is taken as it is.
-func Hash(s string) string {
-	if v, _, ok := strings.Cut(s, ":"); ok {
-		if _, err := strconv.Atoi(v); err == nil {
-			return s
-		}
-	}
-	return "1:" + s
-}
+// Hash is the hash that the notation gives to an image and revision, see [notation.Hash].
+func Hash(s string) string { return notation.Hash(s) }
 
-// line is a parsed line: its bare words in order, and its key=value fields.
-type line struct {
-	words  []string
-	fields map[string]string
-}
+// line is a parsed line.
+type line = notation.Line
 
 func parseLine(text string) line {
-	l := line{fields: map[string]string{}}
-	for w := range strings.FieldsSeq(text) {
-		k, v, ok := strings.Cut(w, "=")
-		if !ok {
-			l.words = append(l.words, w)
-			continue
-		}
-		l.fields[k] = strings.ReplaceAll(v, "_", " ")
-		if slices.Contains([]string{"net", "vol", "file", "name", "owner", "dep", "id", "done", "fb"}, k) {
-			l.fields[k] = v
-		}
-	}
-	return l
-}
-
-func (l line) has(word string) bool { return slices.Contains(l.words, word) }
-
-func (l line) list(key string) []string {
-	if l.fields[key] == "" || l.fields[key] == "-" {
-		return nil
-	}
-	return strings.Split(l.fields[key], ",")
-}
-
-func (l line) number(key string, otherwise int) int {
-	v, ok := l.fields[key]
-	if !ok {
-		return otherwise
-	}
-	return number(v)
-}
-
-func (l line) duration(key string, otherwise time.Duration) time.Duration {
-	v, ok := l.fields[key]
-	if !ok {
-		return otherwise
-	}
-	d, err := time.ParseDuration(v)
-	if err != nil {
-		panic(fmt.Sprintf("%s=%s: %v", key, v, err))
-	}
-	return d
-}
-
-// lines yields the lines that say something.
-func lines(text string) []string {
-	var out []string
-	for l := range strings.Lines(text) {
-		l, _, _ = strings.Cut(l, "#")
-		if l = strings.TrimSpace(l); l != "" {
-			out = append(out, l)
-		}
-	}
-	return out
+	return notation.Parse(text, "net", "vol", "file", "name", "owner", "dep", "id", "done", "fb")
 }
 
 // ParseDesired reads a desired state. It panics on a line it cannot read: the text is a test's own.
 func ParseDesired(text string) spec.Desired {
 	d := spec.Desired{Node: "pi1", Owners: []string{"c1"}, Healing: spec.Healing{After: 30 * time.Second, Budget: 5}}
-	for _, raw := range lines(text) {
+	for _, raw := range notation.Lines(text) {
 		l := parseLine(raw)
-		if l.words[0] == "owners" {
-			d.Owners = l.words[1:]
+		if l.Words[0] == "owners" {
+			d.Owners = l.Words[1:]
 			continue
 		}
-		if l.words[0] == "retry" {
-			d.Retry = l.words[1:]
+		if l.Words[0] == "retry" {
+			d.Retry = l.Words[1:]
 			continue
 		}
-		if l.words[0] == "recalled" {
-			d.Recalled = l.words[1:]
+		if l.Words[0] == "recalled" {
+			d.Recalled = l.Words[1:]
 			continue
 		}
-		if l.words[0] == "healing" {
-			d.Healing = spec.Healing{After: l.duration("after", 0), Budget: l.number("budget", 0)}
+		if l.Words[0] == "healing" {
+			d.Healing = spec.Healing{After: l.Duration("after", 0), Budget: l.Number("budget", 0)}
 			continue
 		}
-		if l.words[0] == "stack" {
-			d.Stacks = append(d.Stacks, spec.Stack{Name: l.words[1], Owner: or(l.fields["owner"], "c1"), Held: l.fields["held"], Opaque: l.has("opaque")})
+		if l.Words[0] == "stack" {
+			d.Stacks = append(d.Stacks, spec.Stack{Name: l.Words[1], Owner: notation.Or(l.Fields["owner"], "c1"), Held: l.Fields["held"], Opaque: l.Has("opaque")})
 			continue
 		}
 		if len(d.Stacks) == 0 {
 			panic("desired: no stack yet: " + raw)
 		}
 		st := &d.Stacks[len(d.Stacks)-1]
-		switch l.words[0] {
+		switch l.Words[0] {
 		case "net":
-			st.Networks = append(st.Networks, spec.Network{Name: l.words[1], External: l.has("external"), Hash: definition(l)})
+			st.Networks = append(st.Networks, spec.Network{Name: l.Words[1], External: l.Has("external"), Hash: definition(l)})
 		case "vol":
-			st.Volumes = append(st.Volumes, spec.Volume{Name: l.words[1], External: l.has("external"), Hash: definition(l)})
+			st.Volumes = append(st.Volumes, spec.Volume{Name: l.Words[1], External: l.Has("external"), Hash: definition(l)})
 		case "svc":
 			st.Services = append(st.Services, service(l))
 		default:
@@ -135,56 +73,56 @@ func ParseDesired(text string) spec.Desired {
 
 // definition is the hash of a network or volume.
 func definition(l line) string {
-	if l.has("external") {
+	if l.Has("external") {
 		return ""
 	}
-	return Hash("def" + or(l.fields["def"], "1"))
+	return Hash("def" + notation.Or(l.Fields["def"], "1"))
 }
 
 func service(l line) spec.Service {
-	img := l.fields["img"]
+	img := l.Fields["img"]
 	hash := img
-	if rev := l.fields["rev"]; rev != "" {
+	if rev := l.Fields["rev"]; rev != "" {
 		hash += "+" + rev
 	}
 	c := spec.Container{
-		Hash: Hash(hash), Name: l.fields["name"], Image: img, Platform: l.fields["platform"],
-		PullPolicy: spec.PullPolicy(or(l.fields["pull"], string(spec.PullMissing))),
-		Body:       spec.Body{RestartPolicy: "unless-stopped"}, Exclusive: l.fields["excl"], HasHealthcheck: l.has("health"),
+		Hash: Hash(hash), Name: l.Fields["name"], Image: img, Platform: l.Fields["platform"],
+		PullPolicy: spec.PullPolicy(notation.Or(l.Fields["pull"], string(spec.PullMissing))),
+		Body:       spec.Body{RestartPolicy: "unless-stopped"}, Exclusive: l.Fields["excl"], HasHealthcheck: l.Has("health"),
 	}
 	s := spec.Service{
-		Name: l.words[1], Replicas: l.number("n", 1), Restart: spec.Always, Heal: spec.Heal(l.fields["heal"]),
+		Name: l.Words[1], Replicas: l.Number("n", 1), Restart: spec.Always, Heal: spec.Heal(l.Fields["heal"]),
 		Update: spec.Update{
-			Order: spec.Order(or(l.fields["order"], string(spec.StartFirst))), FailureAction: spec.FailureAction(or(l.fields["fail"], string(spec.Rollback))),
-			Monitor: l.duration("monitor", Monitor), Parallelism: l.number("par", 1),
+			Order: spec.Order(notation.Or(l.Fields["order"], string(spec.StartFirst))), FailureAction: spec.FailureAction(notation.Or(l.Fields["fail"], string(spec.Rollback))),
+			Monitor: l.Duration("monitor", Monitor), Parallelism: l.Number("par", 1),
 		},
 	}
-	switch l.fields["job"] {
+	switch l.Fields["job"] {
 	case "once":
 		s.Restart, c.Body.RestartPolicy = spec.Once, "no"
 	case "on-failure":
 		s.Restart, c.Body.RestartPolicy = spec.OnFailure, "on-failure"
 	}
-	c.Body.RestartPolicy = or(l.fields["policy"], c.Body.RestartPolicy)
-	for _, n := range l.list("net") {
+	c.Body.RestartPolicy = notation.Or(l.Fields["policy"], c.Body.RestartPolicy)
+	for _, n := range l.List("net") {
 		c.Networks = append(c.Networks, spec.Attachment{Network: n})
 	}
-	for _, v := range l.list("vol") {
+	for _, v := range l.List("vol") {
 		v, ro := strings.CutSuffix(v, ":ro")
 		c.Volumes = append(c.Volumes, spec.VolumeMount{Volume: v, Target: "/" + v, ReadOnly: ro})
 	}
-	for _, f := range l.list("file") {
+	for _, f := range l.List("file") {
 		c.Files = append(c.Files, spec.File{Target: "/" + f, Digest: f})
 	}
-	for _, dep := range l.list("dep") {
+	for _, dep := range l.List("dep") {
 		part := strings.Split(dep, ":")
 		s.DependsOn = append(s.DependsOn, spec.Dependency{Service: part[0], Condition: spec.Condition(part[1]), Required: true, Restart: len(part) > 2})
 	}
 	s.Container = c
-	for _, n := range l.list("done") {
-		s.Done = append(s.Done, number(n))
+	for _, n := range l.List("done") {
+		s.Done = append(s.Done, notation.Number(n))
 	}
-	if img, ok := l.fields["fb"]; ok {
+	if img, ok := l.Fields["fb"]; ok {
 		s.Fallback = fallback(c, img)
 	}
 	return s
@@ -204,21 +142,13 @@ func fallback(c spec.Container, text string) *spec.Fallback {
 	return f
 }
 
-func number(s string) int {
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		panic(fmt.Sprintf("number %q: %v", s, err))
-	}
-	return n
-}
-
 // ParseObserved reads an observed state, see [ParseDesired].
 func ParseObserved(text string) node.Observed {
 	o := node.Observed{
 		Images: map[node.ImageRef]node.Image{}, Pulls: map[node.ImageRef]node.Pull{}, Unsupported: map[string]string{},
 		Busy: map[string]bool{}, Failures: map[string]node.Failure{}, Remedies: map[plan.Remedy]plan.Repeats{},
 	}
-	for _, raw := range lines(text) {
+	for _, raw := range notation.Lines(text) {
 		Add(&o, raw)
 	}
 	return o
@@ -228,17 +158,17 @@ func ParseObserved(text string) node.Observed {
 func Add(o *node.Observed, raw string) {
 	l := parseLine(raw)
 	name := ""
-	if len(l.words) > 1 {
-		name = l.words[1]
+	if len(l.Words) > 1 {
+		name = l.Words[1]
 	}
-	lane, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(raw, l.words[0])), " |")
-	switch l.words[0] {
+	lane, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(raw, l.Words[0])), " |")
+	switch l.Words[0] {
 	case "image":
-		for _, img := range l.words[1:] {
-			o.Images[node.ImageRef{Ref: img, Platform: l.fields["platform"]}] = node.Image{ID: "sha256:" + img}
+		for _, img := range l.Words[1:] {
+			o.Images[node.ImageRef{Ref: img, Platform: l.Fields["platform"]}] = node.Image{ID: "sha256:" + img}
 		}
 	case "net":
-		n := node.Network{ID: or(l.fields["id"], "#"+name), Name: name, Scope: "local"}
+		n := node.Network{ID: notation.Or(l.Fields["id"], "#"+name), Name: name, Scope: "local"}
 		n.Owner, n.Stack, n.Hash = labels(l)
 		o.Networks = append(o.Networks, n)
 	case "vol":
@@ -246,24 +176,24 @@ func Add(o *node.Observed, raw string) {
 		v.Owner, v.Stack, v.Hash = labels(l)
 		o.Volumes = append(o.Volumes, v)
 	case "box":
-		o.Containers = slices.DeleteFunc(slices.Clone(o.Containers), func(c node.Container) bool { return c.Name == name && l.fields["id"] == "" })
+		o.Containers = slices.DeleteFunc(slices.Clone(o.Containers), func(c node.Container) bool { return c.Name == name && l.Fields["id"] == "" })
 		o.Containers = append(o.Containers, container(l))
 	case "pull":
-		o.Pulls[node.ImageRef{Ref: name, Platform: l.fields["platform"]}] = node.Pull{
-			For: l.fields["for"], Running: l.has("running"), Done: int64(l.number("done", 0)) << 20, Total: int64(l.number("total", 0)) << 20,
-			Err: l.fields["err"], RetryIn: l.duration("retry", 0),
+		o.Pulls[node.ImageRef{Ref: name, Platform: l.Fields["platform"]}] = node.Pull{
+			For: l.Fields["for"], Running: l.Has("running"), Done: int64(l.Number("done", 0)) << 20, Total: int64(l.Number("total", 0)) << 20,
+			Err: l.Fields["err"], RetryIn: l.Duration("retry", 0),
 		}
 	case "file":
-		o.Files = slices.Sorted(slices.Values(append(slices.Clone(o.Files), l.words[1:]...)))
+		o.Files = slices.Sorted(slices.Values(append(slices.Clone(o.Files), l.Words[1:]...)))
 	case "busy":
 		o.Busy[lane] = true
 	case "fail":
-		o.Failures[lane] = node.Failure{Step: or(l.fields["step"], "start x"), Err: or(l.fields["err"], "boom"), Hash: goal(l.fields["for"]), Count: 1, RetryIn: l.duration("retry", 0)}
+		o.Failures[lane] = node.Failure{Step: notation.Or(l.Fields["step"], "start x"), Err: notation.Or(l.Fields["err"], "boom"), Hash: goal(l.Fields["for"]), Count: 1, RetryIn: l.Duration("retry", 0)}
 	case "remedy":
-		key := plan.Remedy{Lane: lane, Reason: plan.Reason(l.fields["why"])}
-		o.Remedies[key] = plan.Repeats{For: goal(l.fields["for"]), Count: l.number("n", 1), Since: l.duration("since", 0)}
+		key := plan.Remedy{Lane: lane, Reason: plan.Reason(l.Fields["why"])}
+		o.Remedies[key] = plan.Repeats{For: goal(l.Fields["for"]), Count: l.Number("n", 1), Since: l.Duration("since", 0)}
 	case "unsupported":
-		o.Unsupported[Hash(name)] = strings.Join(l.words[2:], " ")
+		o.Unsupported[Hash(name)] = strings.Join(l.Words[2:], " ")
 	default:
 		panic("observed: " + raw)
 	}
@@ -281,19 +211,19 @@ func goal(s string) string {
 }
 
 func labels(l line) (owner, stack, hash string) {
-	if l.has("foreign") {
+	if l.Has("foreign") {
 		return "", "", ""
 	}
-	owner, stack, _ = strings.Cut(l.words[2], "/")
-	if v, ok := l.fields["hash"]; ok {
+	owner, stack, _ = strings.Cut(l.Words[2], "/")
+	if v, ok := l.Fields["hash"]; ok {
 		return owner, stack, Hash(v)
 	}
 	return owner, stack, definition(l)
 }
 
 func container(l line) node.Container {
-	c := node.Container{ID: or(l.fields["id"], "#"+l.words[1]), Name: l.words[1]}
-	rest := l.words[2:]
+	c := node.Container{ID: notation.Or(l.Fields["id"], "#"+l.Words[1]), Name: l.Words[1]}
+	rest := l.Words[2:]
 	if rest[0] == "foreign" {
 		rest = rest[1:]
 	} else {
@@ -309,7 +239,7 @@ func container(l line) node.Container {
 		c.Up = time.Hour
 	}
 	c.Seen = time.Hour
-	Set(&c, strings.Join(rest, " "), l.fields)
+	Set(&c, strings.Join(rest, " "), l.Fields)
 	return c
 }
 
@@ -317,10 +247,10 @@ func container(l line) node.Container {
 func Set(c *node.Container, text string, fields map[string]string) {
 	l := parseLine(text)
 	if fields != nil {
-		l.fields = fields
+		l.Fields = fields
 	}
 	c.EngineEnded = false
-	for _, w := range l.words {
+	for _, w := range l.Words {
 		switch w {
 		case "check":
 			c.HasCheck = true
@@ -334,33 +264,33 @@ func Set(c *node.Container, text string, fields map[string]string) {
 		c.Up, c.Health = 0, node.NoHealth
 	}
 	c.Sick = 0
-	for k, v := range l.fields {
+	for k, v := range l.Fields {
 		switch k {
 		case "health":
 			c.Health, c.HasCheck = node.Health(v), true
 		case "up":
-			c.Up = l.duration(k, 0)
+			c.Up = l.Duration(k, 0)
 		case "sick":
-			c.Sick = l.duration(k, 0)
+			c.Sick = l.Duration(k, 0)
 		case "seen":
-			c.Seen = l.duration(k, 0)
+			c.Seen = l.Duration(k, 0)
 		case "exit":
-			c.ExitCode = l.number(k, 0)
+			c.ExitCode = l.Number(k, 0)
 		case "restarts":
-			c.RestartCount = l.number(k, 0)
+			c.RestartCount = l.Number(k, 0)
 		case "policy":
 			c.Policy = v
 		case "want":
 			c.WantPolicy = v
-			if _, ok := l.fields["policy"]; !ok {
+			if _, ok := l.Fields["policy"]; !ok {
 				c.Policy = v
 			}
 		case "net":
-			c.Networks = l.list(k)
+			c.Networks = l.List(k)
 		case "file":
-			c.Files = l.list(k)
+			c.Files = l.List(k)
 		case "vol":
-			c.Volumes = l.list(k)
+			c.Volumes = l.List(k)
 		case "err":
 			c.Error = v
 		case "id":
@@ -413,11 +343,4 @@ func Clone(o node.Observed) node.Observed {
 	maps.Copy(o.Failures, failures)
 	maps.Copy(o.Unsupported, lacks)
 	return o
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
