@@ -12,6 +12,7 @@ import (
 
 	"github.com/brambled/brambled/pkg/docker"
 	"github.com/brambled/brambled/pkg/docker/dockertest"
+	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
 	"github.com/brambled/brambled/reconciler/swarm"
 )
@@ -158,6 +159,18 @@ func TestForceUpdateIsKept(t *testing.T) {
 	b.apply(b.to(b.swarmService("app", count(2))))
 	if after := b.runs(a.Service.Full, 2); !slices.ContainsFunc(after, func(n swarm.Task) bool { return n.ID == before }) {
 		t.Errorf("task %s was replaced: %+v", before, after)
+	}
+}
+
+// For a moment after Swarm has removed an overlay the engine still has its own part of it, and answers in a way of its own.
+func TestOverlayIsGoneInSwarm(t *testing.T) {
+	b, s := fakeManager(t)
+	rm := plan.RemoveNetwork{ID: "t033y2zsu8ypupeic3ieh2b84", Name: "web_default"}
+	s.Break(dockertest.Fault{Match: "^DELETE /networks/", Times: 1, Message: "network t033y2zsu8ypupeic3ieh2b84 not found"})
+	b.apply(rm)
+	s.Break(dockertest.Fault{Match: "^DELETE /networks/", Message: "plugin weave not found"})
+	if err := b.Apply(t.Context(), rm); err == nil {
+		t.Error("something else was not found, and the network counts as removed")
 	}
 }
 
