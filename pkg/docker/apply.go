@@ -55,8 +55,10 @@ func (e *Engine) apply(ctx context.Context, a plan.Action) error {
 		return e.setRestart(ctx, a)
 	case plan.RemoveFile:
 		return e.files.remove(a.Digest)
+	case plan.CreateService, plan.UpdateService, plan.MarkService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
+		return e.applySwarm(ctx, a)
 	}
-	return e.applySwarm(ctx, a)
+	return fmt.Errorf("unknown action %T", a)
 }
 
 // applySwarm performs the actions on a Swarm.
