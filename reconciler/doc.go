@@ -5,7 +5,7 @@
 //
 //   - Desired: what should run here, read from the store, the static tier or last-known-good (package spec).
 //   - Observed: what the engine has, plus what the loop knows of its own doing: steps under way, attempts that failed
-//     (package node for a Pi's containers).
+//     (package node for a Pi's containers, package swarm for the cluster's Swarm services).
 //   - Plan: lanes of steps, what is waited for, and when to look again (package plan). A step is one action with a reason.
 //   - Pass: observe, plan, check, start what the plan says, report.
 //   - Hold: a cause for which nothing is changed until it lifts.
@@ -42,6 +42,18 @@
 //     A remedy whose cause comes back (a container that ends each time, one that is unhealthy again) is further from the last
 //     one each time; an unhealthy service is restarted so many times within an hour and then left as it is, and a person is
 //     told. One that writes a named volume is restarted only where its file says so.
+//  9. Fenced: in a Swarm nothing is planned without control of it, and a change of a service carries the version that was
+//     observed, so that Swarm refuses a leader that has been succeeded.
+//
+// # Swarm services
+//
+// What Swarm reconciles by itself (replicas, restarts, the course of an update and its roll back) is left to it. A service is
+// given its spec once for each hash and then watched; an update without a difference would cost the version to roll back to.
+//
+// Rule 4 holds over all nodes: an update that changes the image begins when those that run the service have it. Rule 5 has a
+// memory in the Swarm: before an update the running version is marked with the hash that is tried, because Swarm forgets
+// what it rolled back from. What a roll back would need (configs, secrets, networks) stays. A network is never changed
+// under its services: all of them would have to go first, so a person is told instead.
 //
 // # Not guaranteed
 //
@@ -49,4 +61,7 @@
 //     it.
 //   - Replacing a network's definition cuts its containers off for the moment between remove and create.
 //   - A stop-first replacement is an interruption: from the predecessor's stop to the successor's start.
+//   - Another mode of a Swarm service is an interruption too: Swarm cannot change it, so the service is removed and created.
+//   - Removing an object from the Swarm cannot be fenced: Docker takes no version there.
+//   - A job's Swarm service that a person removes is created again, and so runs a second time for its hash.
 package reconciler

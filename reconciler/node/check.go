@@ -88,6 +88,8 @@ func (c *checker) step(a plan.Action) string {
 			return "a container refers to the file"
 		}
 	case plan.Pull:
+	default:
+		return "no action on a Pi's containers"
 	}
 	return ""
 }

@@ -54,6 +54,7 @@ func TestCheck(t *testing.T) {
 		{"1 nor a network", []plan.Action{plan.CreateNetwork{Owner: "c9", Stack: "far"}}, "rule 3: ownership"},
 		{"2 a stack that could not be read is not stopped", []plan.Action{stop("dim-app-1")}, "rule 2: unreadable is not absent"},
 		{"2 and nothing of it is made", []plan.Action{plan.Create{Name: "dim-x-1", Owner: "c1", Stack: "dim", Spec: app.Container}}, "rule 2: unreadable is not absent"},
+		{"what is for the Swarm is for another planner", []plan.Action{plan.RemoveService{ID: "x", Name: "x"}}, "no action on a Pi's containers"},
 		{"3 a foreign container is not removed", []plan.Action{remove("plain")}, "rule 3: ownership"},
 		{"3 nor started", []plan.Action{plan.Start{ID: "#plain", Name: "plain"}}, "rule 3: ownership"},
 		{"3 nor renamed", []plan.Action{plan.Rename{ID: "#plain", From: "plain", To: "x"}}, "rule 3: ownership"},

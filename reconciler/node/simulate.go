@@ -47,6 +47,7 @@ func Simulate(o Observed, a plan.Action) Observed {
 		o.edit(a.ID, a.Name, func(c *Container) { c.Policy, c.PolicyMax = a.Policy, a.Max })
 	case plan.RemoveFile:
 		o.Files = slices.DeleteFunc(o.Files, func(f string) bool { return f == a.Digest })
+	default: // of the Swarm: nothing changes on this Pi
 	}
 	return o
 }

@@ -27,6 +27,9 @@ type UpdateService struct {
 // MarkService writes the hash an update is about to be made to into [spec.LabelTried] of the version that runs, and changes
 // nothing else, as `docker service update --label-add` does: no task is restarted. Swarm forgets the version it rolled
 // back from, so that this label of the version it rolled back to is the only thing left that names the one which failed.
+//
+// To Swarm it is an update without a difference: the state of the update before is forgotten, and one that was paused goes
+// on until the update which follows in the next pass.
 type MarkService struct {
 	ID, Name string
 	Version  uint64

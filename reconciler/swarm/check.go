@@ -17,7 +17,7 @@ func Check(d spec.Cluster, o Observed, p plan.Plan) error {
 	for _, l := range p.Lanes {
 		switch {
 		case !o.Control:
-			c.fault(l, "", "this engine has no control over the Swarm (rule 7: one leader)")
+			c.fault(l, "", "this engine has no control over the Swarm (rule 9: fenced)")
 		case seen[l.Key]:
 			c.fault(l, "", "two lanes of one key")
 		case o.Busy[l.Key]:
@@ -153,17 +153,17 @@ func (c *checker) mayUpdate(a plan.UpdateService, s Service) string {
 	case !c.wanted(a.Owner, a.Stack, a.Service) || a.Owner != s.Owner || a.Stack != s.Stack:
 		return "not what is desired"
 	case a.Version != s.Version:
-		return "not the version that was observed (rule 7: fenced)"
+		return "not the version that was observed (rule 9: fenced)"
 	case a.Service.Mode != s.Mode:
 		return "Swarm cannot change a service's mode"
 	case a.Service.Hash == s.Hash && !forgiven:
-		return "an update without a difference (rule 10: converged means silent)"
+		return "an update without a difference (rule 7: converged means silent)"
 	case a.Service.Hash == s.Tried && rolledBack(s) && !forgiven:
 		return "this version failed (rule 5: not retried)"
 	case !marked:
 		return "after a roll back nothing would say that this version failed (rule 5: not retried)"
 	case a.Image != s.Image && a.Service.PullPolicy != spec.PullNever && c.unpulled(a.Image, s) != "":
-		return c.unpulled(a.Image, s) + " does not have the image (rule 5: pull before stop)"
+		return c.unpulled(a.Image, s) + " does not have the image (rule 4: pull before stop)"
 	}
 	return c.has(a.Service, a.Image)
 }
@@ -190,9 +190,11 @@ func (c *checker) mayMark(a plan.MarkService, s Service) string {
 	want, ok := st.Service(s.Key)
 	switch {
 	case a.Version != s.Version:
-		return "not the version that was observed (rule 7: fenced)"
+		return "not the version that was observed (rule 9: fenced)"
+	case s.Mode.Job():
+		return "to Swarm a mark is an update, and it would run the job again"
 	case a.Tried == s.Tried:
-		return "it is marked already (rule 10: converged means silent)"
+		return "it is marked already (rule 7: converged means silent)"
 	case !ok || st.Owner != s.Owner || want.Hash != a.Tried:
 		return "not what is desired"
 	}

@@ -24,6 +24,7 @@ stack web
   svc mode img=mode:1 mode=global
   svc pull img=pull:2
   svc new img=new:1
+  svc once img=once:2 mode=replicated-job
   svc lost img=new:1 net=web_gone config=web_gone_1
 stack dim opaque
 `
@@ -51,6 +52,7 @@ svc web_bad c1/web/bad bad:1 tried=bad:2 update=rollback_completed
 svc web_again c1/web/again again:1 tried=again:2 update=rollback_completed
 svc web_mode c1/web/mode mode:1
 svc web_pull c1/web/pull pull:1
+svc web_once c1/web/once once:1 mode=replicated-job
 svc web_gone c1/web/gone gone:1
 svc web_newer c1/web/newer 2:newer:1
 svc dim_app c1/dim/app app:1
@@ -102,20 +104,22 @@ func TestCheck(t *testing.T) {
 		{"one made under a newer schema stays", remove("web_newer"), "newer schema"},
 		{"a network made under a newer schema stays", net("web_newer"), "newer schema"},
 		{"a config made under a newer schema stays", config("web_newer_1"), "newer schema"},
-		{"an update carries the version that was observed", update("app", 9, "app:2@sha256:1"), "rule 7: fenced"},
+		{"an update carries the version that was observed", update("app", 9, "app:2@sha256:1"), "rule 9: fenced"},
 		{"an update with a difference is fine", update("app", 10, "app:2@sha256:1"), ""},
-		{"an update needs a difference", update("same", 10, "same:1"), "rule 10"},
+		{"an update needs a difference", update("same", 10, "same:1"), "rule 7"},
 		{"a version that failed is not tried again", update("bad", 10, "bad:1@sha256:1"), "rule 5: not retried"},
 		{"unless a person asks for it", update("again", 10, "again:1@sha256:1"), ""},
 		{"an update that may be rolled back is marked first", update("pull", 10, "pull:1@sha256:1"), "nothing would say"},
 		{"a mode is not updated", update("mode", 10, "mode:1@sha256:1"), "mode"},
-		{"the image is pulled before a task is stopped", update("app", 10, "app:3"), "rule 5: pull before stop"},
+		{"the image is pulled before a task is stopped", update("app", 10, "app:3"), "rule 4: pull before stop"},
 		{"a service needs an image", plan.CreateService{Owner: "c1", Stack: "web", Service: svc("new")}, "no image"},
 		{"only what is desired is put in place", plan.UpdateService{ID: "#web_app", Version: 10, Owner: "c1", Stack: "web", Service: moded, Image: "x"}, "not what is desired"},
 		{"nor made", plan.CreateService{Owner: "c1", Stack: "web", Service: other, Image: "x"}, "not what is desired"},
 		{"a mark says what is desired", mark("pull", "pull:3"), "not what is desired"},
 		{"a mark is made once", mark("app", "app:2"), "marked already"},
 		{"a mark before the update is fine", mark("pull", "pull:2"), ""},
+		{"a job is not marked", mark("once", "once:2"), "run the job again"},
+		{"a job is updated without", update("once", 10, "once:1@sha256:1"), ""},
 		{"no mark on what is foreign", plan.MarkService{ID: "#plain", Name: "plain", Version: 10}, "rule 3: ownership"},
 		{"a name is taken once", create("app"), "the name is taken"},
 		{"a service needs its networks and configs", create("lost"), "is not there"},

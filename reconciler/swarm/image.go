@@ -49,7 +49,7 @@ func (p *planner) pinned(t target, have *Service) (image string, ok bool) {
 	return "", false
 }
 
-// pulled reports whether the nodes that are to run a new image have it (safety rule 5: pull before stop). A node that is
+// pulled reports whether the nodes that are to run a new image have it (rule 4: pull before stop). A node that is
 // away is not waited for, nor one that cannot pull it as long as another one could: Swarm places the tasks there.
 func (p *planner) pulled(t target, have Service, image string) bool {
 	nodes := p.hosts(have)

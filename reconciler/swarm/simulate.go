@@ -40,6 +40,7 @@ func Simulate(o Observed, a plan.Action) Observed {
 		o.retire(a.ID, "remove")
 	case plan.Pin:
 		o.Pins[a.Image] = Pin{Image: a.Image + "@sha256:1"}
+	default: // on a Pi's containers: nothing changes in the Swarm
 	}
 	return o
 }
