@@ -219,3 +219,50 @@ func TestEngineComesLater(t *testing.T) {
 	d.engine.Again()
 	eventually(t, "it is ready again", func() error { return d.app.Ready() })
 }
+
+// A stack of both kinds: its containers run, and its Swarm service is no error but waits, and says for what.
+func TestSwarmServiceWaits(t *testing.T) {
+	d := start(t, nil)
+	d.store.Put("brambled/stacks/web", small+"  web:\n    image: hello:1\n    x-brambled: { swarm: true }\n")
+	d.is(t, "web", status.Converged)
+	d.store.Put("brambled/stacks/shop", "services:\n  web:\n    image: hello:1\n")
+	eventually(t, "both Swarm services are shown", func() error {
+		found := 0
+		for _, st := range d.app.Status().Stacks {
+			for _, svc := range st.Services {
+				if svc.Name == "web" && svc.State == status.Elsewhere && strings.Contains(svc.Why, "once a leader can deploy it") && st.Error == "" {
+					found++
+				}
+			}
+		}
+		if found != 2 {
+			return fmt.Errorf("report is %+v", d.app.Status().Stacks)
+		}
+		return nil
+	})
+}
+
+// What the static tier asks of Swarm is refused, and holds that stack alone.
+func TestStaticTierHasNoSwarm(t *testing.T) {
+	d := start(t, func(c *config.Config) {
+		if err := os.MkdirAll(c.ManifestsDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"base.yaml": small, "other.yaml": "services:\n  web:\n    image: hello:1\n"} {
+			if err := os.WriteFile(filepath.Join(c.ManifestsDir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	d.store.Put("brambled/stacks/web", "services:\n  web:\n    image: hello:1\n")
+	d.is(t, "base", status.Converged)
+	d.is(t, "other", status.Held)
+	eventually(t, "the same file in the store is none of it", func() error {
+		for _, st := range d.app.Status().Stacks {
+			if st.Name == "web" && st.Error == "" {
+				return nil
+			}
+		}
+		return fmt.Errorf("report is %+v", d.app.Status().Stacks)
+	})
+}

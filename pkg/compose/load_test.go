@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -165,8 +166,8 @@ func TestLoadIsDeterministic(t *testing.T) {
 	}
 }
 
-// TestHashesStay locks the hash of whole files. A changed hash recreates every container of every user at the next upgrade of
-// brambled: change a line here only together with spec.Schema, and on purpose.
+// TestHashesStay locks the hash of whole files. A changed hash recreates every container, or rolls out every Swarm service, of
+// every user at the next upgrade of brambled: change a line here only together with spec.Schema, and on purpose.
 func TestHashesStay(t *testing.T) {
 	got := map[string]string{}
 	for _, path := range glob(t, "testdata/corpus/*.yaml") {
@@ -188,6 +189,15 @@ func TestHashesStay(t *testing.T) {
 		}
 		for _, v := range loaded.Stack.Volumes {
 			got["volume "+v.Name] = v.Hash
+		}
+		for _, s := range loaded.Swarm.Services {
+			got["service "+s.Full] = s.Hash
+		}
+		for _, n := range loaded.Swarm.Networks {
+			got["network "+n.Name] = n.Hash
+		}
+		for _, o := range loaded.Swarm.Objects {
+			got[string(o.Kind)+" "+o.Name] = o.Hash
 		}
 	}
 	const path = "testdata/hashes.json"
@@ -413,6 +423,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	for _, r := range Rows() {
 		f.Add([]byte(r.File("x")))
+		f.Add([]byte(r.SwarmFile("x")))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		loaded, err := Load("web", "f", file, SampleEnv())
@@ -431,6 +442,21 @@ func FuzzLoad(f *testing.F) {
 		for _, s := range loaded.Stack.Services {
 			if s.Container.Hash == "" || s.Container.Image == "" || s.Replicas < 0 || s.Restart == spec.Restart("") {
 				t.Fatalf("half a service: %+v", s)
+			}
+		}
+		for _, s := range loaded.Swarm.Services {
+			if s.Hash == "" || s.Image == "" || s.Mode == "" || s.Prepull == "" || len(s.Full) > 63 {
+				t.Fatalf("half a Swarm service: %+v", s)
+			}
+			for _, a := range s.Networks {
+				if !slices.ContainsFunc(loaded.Swarm.Networks, func(n spec.Network) bool { return n.Name == a.Network }) {
+					t.Fatalf("network %s of Swarm service %s is not there", a.Network, s.Name)
+				}
+			}
+			for _, f := range s.Files {
+				if !slices.ContainsFunc(loaded.Swarm.Objects, func(o spec.SwarmObject) bool { return o.Kind == f.Kind && o.Name == f.Object }) {
+					t.Fatalf("%s %s of Swarm service %s is not there", f.Kind, f.Object, s.Name)
+				}
 			}
 		}
 	})

@@ -37,13 +37,13 @@ func manualTables() string {
 	for _, s := range []struct{ title, kind string }{
 		{"Top level", ""}, {"Services", "service."}, {"Networks", "network."}, {"Volumes", "volume."}, {"Configs", "config."}, {"Secrets", "secret."},
 	} {
-		fmt.Fprintf(&b, "### %s\n\n| key | containers | Swarm services | shows in | hint |\n|---|---|---|---|---|\n", s.title)
+		fmt.Fprintf(&b, "### %s\n\n| key | containers | Swarm services | shows in | in the service | hint |\n|---|---|---|---|---|---|\n", s.title)
 		for _, r := range rows {
 			key, ok := strings.CutPrefix(r.Path, s.kind)
 			if !ok || s.kind == "" && strings.Contains(key, ".") {
 				continue
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", key, r.Container, r.Swarm, manualPlace(r), manualHint(r))
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", key, r.Container, r.Swarm, manualPlace(r), swarmPlace(r), manualHint(r))
 		}
 		b.WriteString("\n")
 	}
@@ -67,6 +67,22 @@ func manualPlace(r Row) string {
 		parts = append(parts, "`"+strings.ReplaceAll(p, "~", ".")+"`")
 	}
 	return strings.Join(parts, " or ")
+}
+
+// swarmPlace is where a row shows in a Swarm service, for people. What is said more than once is said short.
+func swarmPlace(r Row) string {
+	in, ok := r.InSwarm()
+	kind, _, _ := strings.Cut(in.Service, ".")
+	switch {
+	case !ok:
+		return ""
+	case kind == "spec":
+		return "brambled"
+	case kind == "network" || kind == "object":
+		return "the " + strings.Replace(kind, "object", "config or secret", 1)
+	}
+	place := strings.NewReplacer("TaskTemplate.", "", ".0.", ".", "~", ".").Replace(in.Service)
+	return "`" + place + "`"
 }
 
 func manualHint(r Row) string {

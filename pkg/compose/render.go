@@ -23,6 +23,7 @@ func (r *render) stack(p *types.Project) Loaded {
 	}
 	r.crossing()
 	var swarm []spec.SwarmService
+	ports := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		k := r.kinds[name]
 		out.Services = append(out.Services, Service{Name: name, Nodes: k.selector, Swarm: k.swarm, Here: k.here, Why: k.why})
@@ -32,6 +33,7 @@ func (r *render) stack(p *types.Project) Loaded {
 		}
 		// A service of other nodes is rendered too: what is wrong with it is wrong wherever the file is read.
 		svc := r.service(p.Services[name])
+		ports[name] = svc.Container.HostPorts
 		if k.here {
 			svc.Nodes = k.selector
 			out.Stack.Services = append(out.Stack.Services, svc)
@@ -43,6 +45,7 @@ func (r *render) stack(p *types.Project) Loaded {
 	r.volumes(&out.Stack)
 	r.clashes(out.Stack)
 	out.Swarm = r.swarmStack(swarm)
+	r.mesh(swarm, ports)
 	return out
 }
 

@@ -9,7 +9,20 @@ import (
 // begins with "services:" is the file. Otherwise it is the value of the key of a service that the row is of ("healthcheck"
 // for service.healthcheck.interval), or the definition of a network, volume, config or secret that the service uses.
 func (r Row) File(image string) string {
-	const head = "x-brambled: {nodes: all}\n"
+	return r.sample("x-brambled: {nodes: all}\n", image)
+}
+
+// SwarmFile is [Row.File] for a Swarm service, "" for a row that shows in none.
+func (r Row) SwarmFile(image string) string {
+	in, ok := r.InSwarm()
+	if !ok {
+		return ""
+	}
+	r.Sample = in.Sample
+	return r.sample("", image)
+}
+
+func (r Row) sample(head, image string) string {
 	kind, rest, _ := strings.Cut(r.Path, ".")
 	switch {
 	case r.Sample == "":

@@ -195,6 +195,23 @@ func (r *render) swarmPorts(services []spec.SwarmService) {
 	}
 }
 
+// mesh refuses a port that Swarm publishes on every Pi, and a container on its own: the second one to come could not start.
+func (r *render) mesh(services []spec.SwarmService, containers map[string][]string) {
+	for _, s := range services {
+		for _, p := range s.Deploy.Ports {
+			if p.Published == 0 || p.Mode != "ingress" {
+				continue
+			}
+			everywhere := fmt.Sprintf("0.0.0.0:%d/%s", p.Published, p.Protocol)
+			for _, name := range slices.Sorted(maps.Keys(containers)) {
+				if slices.ContainsFunc(containers[name], func(host string) bool { return PortsClash(everywhere, host) }) {
+					r.fault("services."+s.Name+".ports", fmt.Sprintf("port %d/%s is a host port of service %s, and Swarm publishes on every Pi", p.Published, p.Protocol, name), "publish another one, or use mode: host on other Pis")
+				}
+			}
+		}
+	}
+}
+
 // nanoCPUs are the billionths of a processor that the file says: compose-go keeps them as a float32, whose nearest decimal is
 // what was written.
 func nanoCPUs(n types.NanoCPUs) int64 {

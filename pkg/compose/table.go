@@ -32,6 +32,8 @@ type Row struct {
 	Kernel bool
 }
 
+// The Swarm column has its own places: see [Row.InSwarm].
+
 //go:generate go test -run ^TestManual$ -update .
 
 // Rows returns the table, in the order of the documents.

@@ -147,28 +147,39 @@ func at(t *testing.T, v any, path string) any {
 	return cur
 }
 
-// TestRefusedRowsRefuse makes a file with each key that the table refuses, and wants the problem to name the line, the
-// service, the key and the way out.
+// TestRefusedRowsRefuse makes a file with each key that the table refuses, for both kinds of services, and wants the problem to
+// name the line, the service, the key and the way out.
 func TestRefusedRowsRefuse(t *testing.T) {
 	for _, r := range append(Rows(), topRows...) {
-		if r.Container != Refused {
-			continue
+		if r.Container == Refused {
+			isRefused(t, r, "x-brambled: {nodes: all}\n", false)
 		}
-		file, key := refusedFile(r.Path)
-		_, err := Load("web", "f", []byte(file), Env{Node: "pi1"})
-		ps, _ := IsProblems(err)
-		i := slices.IndexFunc(ps, func(p Problem) bool { return p.Key == key && p.Hint == r.Hint })
-		if i < 0 {
-			t.Errorf("%s is not refused:\n%s\n%v", r.Path, file, err)
-			continue
+		if r.Swarm == Refused {
+			isRefused(t, r, "x-brambled: {swarm: true}\n", true)
 		}
-		wantService := ""
-		if strings.HasPrefix(key, "services.") {
-			wantService = "app"
-		}
-		if ps[i].Line == 0 || ps[i].Service != wantService {
-			t.Errorf("%s: line %d, service %q", r.Path, ps[i].Line, ps[i].Service)
-		}
+	}
+}
+
+// isRefused checks one row; above is true where the refusal of a key above this one will do.
+func isRefused(t *testing.T, r Row, head string, above bool) {
+	t.Helper()
+	file, key := refusedFile(r.Path)
+	file = head + file
+	_, err := Load("web", "f", []byte(file), Env{Node: "pi1"})
+	ps, _ := IsProblems(err)
+	i := slices.IndexFunc(ps, func(p Problem) bool {
+		return p.Key == key && p.Hint == r.Hint || above && strings.HasPrefix(p.Text, "`") && (strings.HasPrefix(key, p.Key+".") || strings.HasPrefix(key, p.Key+"["))
+	})
+	if i < 0 {
+		t.Errorf("%s is not refused:\n%s\n%v", r.Path, file, err)
+		return
+	}
+	wantService := ""
+	if strings.HasPrefix(key, "services.") {
+		wantService = "app"
+	}
+	if ps[i].Line == 0 || ps[i].Service != wantService {
+		t.Errorf("%s: line %d, service %q", r.Path, ps[i].Line, ps[i].Service)
 	}
 }
 
@@ -183,7 +194,6 @@ func refusedFile(path string) (file, key string) {
 	}
 	parts := strings.Split(path, ".")
 	var b strings.Builder
-	b.WriteString("x-brambled: {nodes: all}\n")
 	if kind != "service" {
 		b.WriteString("services: {app: {image: x}}\n")
 	}

@@ -147,3 +147,21 @@ func TestEffectiveCapabilities(t *testing.T) {
 		}
 	}
 }
+
+// TestServiceLacks locks that a manager which does not know a key is not sent it: it would drop the key without a word.
+func TestServiceLacks(t *testing.T) {
+	for _, tt := range []struct {
+		s    spec.SwarmService
+		want string
+	}{
+		{spec.SwarmService{Body: spec.Body{Health: &spec.Health{StartIntervalNanos: 1}}}, "healthcheck.start_interval"},
+		{spec.SwarmService{Volumes: []spec.SwarmMount{{Volume: "v", Subpath: "a"}}}, "volume subpath"},
+	} {
+		if got := serviceLacks(tt.s, "1.41"); !strings.Contains(got, tt.want) {
+			t.Errorf("an old engine lacks %q, want %s", got, tt.want)
+		}
+		if got := serviceLacks(tt.s, "1.54"); got != "" {
+			t.Errorf("a new engine lacks %q", got)
+		}
+	}
+}

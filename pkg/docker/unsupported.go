@@ -37,6 +37,15 @@ func lacks(c spec.Container, api string) string {
 	return fmt.Sprintf("this engine speaks API %s: %s", api, strings.Join(missing, "; "))
 }
 
+// serviceLacks is [lacks] for a Swarm service on a manager of this API version.
+func serviceLacks(s spec.SwarmService, api string) string {
+	c := spec.Container{Body: s.Body}
+	for _, v := range s.Volumes {
+		c.Volumes = append(c.Volumes, spec.VolumeMount{Volume: v.Volume, Target: v.Target, Subpath: v.Subpath})
+	}
+	return lacks(c, api)
+}
+
 func needs(c spec.Container) []lack {
 	b := c.Body
 	list := []lack{
