@@ -119,6 +119,23 @@ func TestUpdating(t *testing.T) {
 	}
 }
 
+// The tasks of a service that was removed take their time, and whose they are is known meanwhile.
+func TestLeavingTasks(t *testing.T) {
+	b, s := fakeManager(t)
+	a := b.swarmService("app")
+	b.apply(a)
+	s.HoldUpdates(true)
+	b.apply(plan.RemoveService{ID: b.mustService(a.Service.Full).ID, Name: a.Service.Full})
+	o := b.swarm()
+	if len(o.Services) != 0 || len(o.Tasks) != 1 || o.Tasks[0].Stack != b.stack || o.Tasks[0].Key != "app" || o.Tasks[0].Desired != "remove" || o.Tasks[0].Current {
+		t.Errorf("while they leave: services %+v, tasks %+v", o.Services, o.Tasks)
+	}
+	s.HoldUpdates(false)
+	if o := b.swarm(); len(o.Tasks) != 0 {
+		t.Errorf("tasks %+v", o.Tasks)
+	}
+}
+
 // Somebody else is faster between the look that an update makes and the update itself: Swarm's own check is what holds.
 func TestSequenceAtTheLastMoment(t *testing.T) {
 	b, s := fakeManager(t)

@@ -161,12 +161,24 @@ func (s *Server) removeService(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	delete(s.swarm.services, svc.ID)
-	s.dropTasks(func(t *swarmapi.Task) bool { return t.ServiceID == svc.ID })
+	for _, t := range s.swarm.tasks {
+		if t.ServiceID == svc.ID {
+			t.DesiredState = swarmapi.TaskStateRemove
+		}
+	}
+	s.tidy()
 	s.event(events.ServiceEventType, events.ActionRemove, svc.ID, svc.Spec.Name)
 	w.WriteHeader(http.StatusOK)
 }
 
-// HoldUpdates keeps updates from making progress, or lets them go on.
+// tidy drops the tasks of services that are gone, unless they take their time.
+func (s *Server) tidy() {
+	if !s.swarm.held {
+		s.dropTasks(func(t *swarmapi.Task) bool { return t.DesiredState == swarmapi.TaskStateRemove })
+	}
+}
+
+// HoldUpdates keeps updates and the ends of removed services' tasks from making progress, or lets them go on.
 func (s *Server) HoldUpdates(hold bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,6 +186,7 @@ func (s *Server) HoldUpdates(hold bool) {
 	if hold {
 		return
 	}
+	s.tidy()
 	for _, svc := range values(s.swarm.services) {
 		s.follow(svc)
 	}
