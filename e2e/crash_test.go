@@ -210,9 +210,10 @@ func TestCrash(t *testing.T) {
 	b.silentStart(t)
 }
 
-// later are the points that any node comes to.
+// later are the points that any node comes to, one without a Swarm too.
 func later() []failpoint.Name {
-	return slices.DeleteFunc(failpoint.Names(), func(n failpoint.Name) bool { return slices.Contains(firstStart, n) })
+	others := slices.Concat(firstStart, failpoint.SwarmNames())
+	return slices.DeleteFunc(failpoint.Names(), func(n failpoint.Name) bool { return slices.Contains(others, n) })
 }
 
 // at visits one point.

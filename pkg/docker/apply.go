@@ -55,6 +55,30 @@ func (e *Engine) apply(ctx context.Context, a plan.Action) error {
 		return e.setRestart(ctx, a)
 	case plan.RemoveFile:
 		return e.files.remove(a.Digest)
+	case plan.CreateService, plan.UpdateService, plan.MarkService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
+		return e.applySwarm(ctx, a)
+	}
+	return fmt.Errorf("unknown action %T", a)
+}
+
+// applySwarm performs the actions on a Swarm.
+func (e *Engine) applySwarm(ctx context.Context, a plan.Action) error {
+	switch a := a.(type) {
+	case plan.CreateService:
+		return e.createService(ctx, a)
+	case plan.UpdateService:
+		return e.updateService(ctx, a)
+	case plan.MarkService:
+		return e.markService(ctx, a)
+	case plan.RemoveService:
+		return e.removeService(ctx, a)
+	case plan.CreateObject:
+		return e.createObject(ctx, a)
+	case plan.RemoveObject:
+		return e.removeObject(ctx, a)
+	case plan.Pin:
+		return e.pins.start(a)
+	default:
 	}
 	return fmt.Errorf("unknown action %T", a)
 }
@@ -75,6 +99,7 @@ func touched(a plan.Action) string {
 	case plan.Disconnect:
 		return idOr(a.Container, a.Name)
 	case plan.Pull, plan.Create, plan.Remove, plan.CreateNetwork, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveFile:
+	case plan.CreateService, plan.UpdateService, plan.MarkService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
 	}
 	return ""
 }

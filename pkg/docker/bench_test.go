@@ -30,6 +30,8 @@ type world struct {
 	turn func(t *testing.T, name string, h container.HealthStatus)
 	// kill ends the engine and leaves its containers; again brings it back.
 	kill, again func(t *testing.T)
+	// lose makes the next change lose its reply; mend ends that.
+	lose, mend func()
 }
 
 const owner = "c0ffee"
@@ -93,6 +95,11 @@ func (b *bench) sweep() {
 			_, _ = b.cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
 		}
 	}
+}
+
+// leave ends the engine's part in its Swarm, with all that is in it.
+func (b *bench) leave() {
+	_, _ = b.cli.SwarmLeave(context.Background(), client.SwarmLeaveOptions{Force: true}) // the test left a fake broken
 }
 
 func must(t *testing.T, err error) {

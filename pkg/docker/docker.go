@@ -1,8 +1,11 @@
 // Package docker is the adapter to the Docker Engine: it observes containers, networks, volumes and images as the planner
-// knows them, and applies the planner's actions. It is the only importer of the Docker client.
+// knows them, on a manager the Swarm too, and applies the planners' actions. It is the only importer of the Docker client.
 //
 // Nothing is decided here. Every action is idempotent: what is done already is success, so that a lost reply or a crash
 // between two calls does no harm. Events are hints that something changed, never the truth: what counts is the next list.
+//
+// A Swarm knows one service, config and secret of a name: that is what makes a create safe to repeat, for what carries our owner
+// and hash, and nothing else, counts as made. An update carries the version that was observed, and a removal cannot be fenced.
 //
 // The engine may be gone, be restarted or become another version at any time. A lost connection makes the next call build a
 // new client and negotiate the API version anew. Every call has a deadline, but for event and pull streams.
@@ -81,6 +84,8 @@ type Engine struct {
 	store   storeMemory
 
 	leftovers *leftovers
+	pins      *pinner
+	swarm     *swarmMemory
 }
 
 // New returns an adapter. It does not connect: the engine may come up later.
@@ -102,12 +107,14 @@ func New(cfg Config, log *zap.Logger, reg prometheus.Registerer) (*Engine, error
 		leftovers: newLeftovers(filepath.Join(cfg.StateDir, "volumes"))}
 	e.images = newImages()
 	e.pulls = newPuller(e)
+	e.pins, e.swarm = newPinner(e), newSwarmMemory()
 	return e, nil
 }
 
-// Close ends the pulls that run. Nothing else outlives its call.
+// Close ends the pulls and the questions to registries that run. Nothing else outlives its call.
 func (e *Engine) Close() {
 	e.pulls.close()
+	e.pins.close()
 	e.conns.close()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -24,11 +25,17 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the client's own error.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// NameTakenError says that a container which is not ours has the name one of ours should get.
-type NameTakenError struct{ Name, ID string }
+// NameTakenError says that a container, or an object of Swarm, which is not ours has the name one of ours should get.
+type NameTakenError struct {
+	Name, ID string
+	Kind     string // "service", "config", "secret"; "" for a container
+}
 
 // Error implements error.
 func (e *NameTakenError) Error() string {
+	if e.Kind != "" {
+		return fmt.Sprintf("the name %s is taken by a %s that brambled did not make (%s): docker %s rm %s, or give yours another name", e.Name, e.Kind, short(e.ID), e.Kind, e.Name)
+	}
 	return fmt.Sprintf("the name %s is taken by a container that brambled did not make (%s): docker rename %s NEW_NAME, or remove it", e.Name, short(e.ID), e.Name)
 }
 
@@ -47,9 +54,13 @@ type engineError struct {
 func (e *engineError) Error() string { return e.text }
 func (e *engineError) Unwrap() error { return e.err }
 
+// rpcPreamble stands in front of what an engine passes on from Swarm.
+var rpcPreamble = regexp.MustCompile(`^rpc error: code = \w+ desc = `)
+
 // plain takes the preamble from an engine's message.
 func plain(err error) error {
 	text := strings.TrimPrefix(err.Error(), "Error response from daemon: ")
+	text = rpcPreamble.ReplaceAllString(text, "")
 	if strings.Contains(text, "no space left on device") {
 		text += ": the engine's disk is full; see docker system df, and make room with docker image prune or a larger disk"
 	}

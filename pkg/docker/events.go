@@ -16,7 +16,10 @@ import (
 // not wake an idle daemon.
 func watched() client.Filters {
 	f := client.Filters{}
-	for _, t := range []events.Type{events.ContainerEventType, events.NetworkEventType, events.VolumeEventType, events.ImageEventType} {
+	for _, t := range []events.Type{
+		events.ContainerEventType, events.NetworkEventType, events.VolumeEventType, events.ImageEventType,
+		events.ServiceEventType, events.NodeEventType, events.ConfigEventType, events.SecretEventType, // of managers only
+	} {
 		f.Add("type", string(t))
 	}
 	for _, a := range []events.Action{
@@ -122,6 +125,7 @@ func (e *Engine) note(m events.Message) bool {
 	case events.ImageEventType:
 		e.images.forgetAll()
 	case events.VolumeEventType:
+	case events.ServiceEventType, events.NodeEventType, events.ConfigEventType, events.SecretEventType:
 	default:
 		return false
 	}

@@ -21,6 +21,8 @@ func fakeWorld(t *testing.T, api string) (world, *dockertest.Server) {
 		turn:  func(t *testing.T, name string, h container.HealthStatus) { t.Helper(); s.SetHealth(name, h) },
 		kill:  func(*testing.T) { s.Kill() },
 		again: func(*testing.T) { s.Again() },
+		lose:  func() { s.Break(dockertest.Fault{Match: "^(POST|DELETE) ", Times: 1, Kind: dockertest.LoseReply}) },
+		mend:  s.Mend,
 	}, s
 }
 
@@ -30,6 +32,16 @@ func TestContractOnFake(t *testing.T) {
 		t.Run("api-"+api, func(t *testing.T) {
 			w, _ := fakeWorld(t, api)
 			contract(t, w)
+		})
+	}
+}
+
+// So it does as a manager of a Swarm.
+func TestSwarmContractOnFake(t *testing.T) {
+	for _, api := range []string{"1.41", "1.54"} {
+		t.Run("api-"+api, func(t *testing.T) {
+			w, _ := fakeWorld(t, api)
+			contractSwarm(t, w)
 		})
 	}
 }

@@ -3,7 +3,6 @@
 package docker_test
 
 import (
-	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,8 +58,7 @@ func TestPullPrivateOnDocker(t *testing.T) {
 	if p, local := b.pull(ref, ""); p.Err == "" || local {
 		t.Fatalf("without credentials: %+v, local %t", p, local)
 	}
-	auth := base64.StdEncoding.EncodeToString([]byte(r.User + ":" + r.Password))
-	must(t, os.WriteFile(filepath.Join(b.auth, "config.json"), []byte(`{"auths":{"`+r.Address+`":{"auth":"`+auth+`"}}}`), 0o600))
+	b.login(r.Address, r.User, r.Password)
 	if p, local := b.pull(ref, ""); p.Err != "" || !local {
 		t.Errorf("with credentials: %+v, local %t", p, local)
 	}

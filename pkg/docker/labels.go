@@ -76,6 +76,9 @@ func dependsOn(list []spec.Dependency) string {
 func networkLabels(a plan.CreateNetwork) map[string]string {
 	l := objectLabels(a.Network.Labels, a.Owner, a.Stack, a.Network.Hash)
 	l[spec.LabelNetwork], l[composeNetwork] = a.Network.Name, a.Network.Key
+	if a.Network.Driver == "overlay" {
+		l[stackNamespace] = a.Stack // docker stack knows it as the stack's
+	}
 	return l
 }
 

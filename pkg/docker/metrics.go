@@ -7,6 +7,7 @@ type metrics struct {
 	events  prometheus.Counter
 	streams prometheus.Counter
 	pulls   *prometheus.CounterVec
+	pins    *prometheus.CounterVec
 	up      prometheus.Gauge
 }
 
@@ -24,6 +25,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		pulls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "brambled_docker_pulls_total", Help: "Image pulls that ended, by outcome.",
 		}, []string{"outcome"}),
+		pins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "brambled_docker_pins_total", Help: "Questions to a registry for an image's digest, by outcome.",
+		}, []string{"outcome"}),
 		up: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "brambled_docker_up", Help: "Whether the Docker Engine answered the last time it was asked.",
 		}),
@@ -33,9 +37,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for _, outcome := range []string{"ok", "error"} {
 		m.pulls.WithLabelValues(outcome)
+		m.pins.WithLabelValues(outcome)
 	}
 	if reg != nil {
-		reg.MustRegister(m.calls, m.events, m.streams, m.pulls, m.up)
+		reg.MustRegister(m.calls, m.events, m.streams, m.pulls, m.pins, m.up)
 	}
 	return m
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -111,12 +112,16 @@ func pool(p spec.Pool) (network.IPAMConfig, error) {
 }
 
 func (e *Engine) removeNetwork(ctx context.Context, a plan.RemoveNetwork) error {
+	id := idOr(a.ID, a.Name)
 	err := e.call(ctx, e.cfg.ChangeTimeout, func(ctx context.Context, c *conn) error {
-		_, err := c.NetworkRemove(ctx, idOr(a.ID, a.Name), client.NetworkRemoveOptions{})
+		_, err := c.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
 		return err
 	})
-	if cerrdefs.IsNotFound(err) {
+	switch {
+	case cerrdefs.IsNotFound(err):
 		return nil
+	case err != nil && strings.Contains(err.Error(), "network "+id+" not found"):
+		return nil // status 500: Swarm has removed its network, and the engine not yet its own part of it
 	}
 	return err
 }

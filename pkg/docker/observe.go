@@ -104,37 +104,45 @@ func sortObserved(o *node.Observed) {
 // size.
 func (e *Engine) lists(ctx context.Context) (lists, error) {
 	var l lists
+	err := e.fetchAll(ctx, map[string]func(context.Context, *conn) error{
+		"containers": func(ctx context.Context, c *conn) error {
+			res, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
+			l.containers, l.api = res.Items, c.version
+			return err
+		},
+		"networks": func(ctx context.Context, c *conn) error {
+			res, err := c.NetworkList(ctx, client.NetworkListOptions{})
+			l.networks = res.Items
+			return err
+		},
+		"volumes": func(ctx context.Context, c *conn) error {
+			res, err := c.VolumeList(ctx, client.VolumeListOptions{})
+			l.volumes = res.Items
+			return err
+		},
+	})
+	return l, err
+}
+
+// fetchAll fetches lists at the same time; one that fails fails them all.
+func (e *Engine) fetchAll(ctx context.Context, lists map[string]func(context.Context, *conn) error) error {
 	var wg sync.WaitGroup
-	errs := make([]error, 3)
-	fetch := func(i int, what string, f func(context.Context, *conn) error) {
+	names := sortedKeys(lists)
+	errs := make([]error, len(names))
+	for i, what := range names {
 		wg.Go(func() {
-			if err := e.call(ctx, e.cfg.CallTimeout, f); err != nil {
+			if err := e.call(ctx, e.cfg.CallTimeout, lists[what]); err != nil {
 				errs[i] = fmt.Errorf("list %s: %w", what, err)
 			}
 		})
 	}
-	fetch(0, "containers", func(ctx context.Context, c *conn) error {
-		res, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
-		l.containers, l.api = res.Items, c.version
-		return err
-	})
-	fetch(1, "networks", func(ctx context.Context, c *conn) error {
-		res, err := c.NetworkList(ctx, client.NetworkListOptions{})
-		l.networks = res.Items
-		return err
-	})
-	fetch(2, "volumes", func(ctx context.Context, c *conn) error {
-		res, err := c.VolumeList(ctx, client.VolumeListOptions{})
-		l.volumes = res.Items
-		return err
-	})
 	wg.Wait()
 	for _, err := range errs {
 		if gone, ok := errors.AsType[*UnreachableError](err); ok {
-			return l, gone // once is enough
+			return gone // once is enough
 		}
 	}
-	return l, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // containers translates the list, inspecting what changed.

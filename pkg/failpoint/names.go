@@ -62,11 +62,17 @@ const (
 	StoreInForce    Name = "store-in-force"
 )
 
-// actions are all there are: the tests compare them with package plan.
+// actions and swarmActions are all there are: the tests compare them with package plan.
 func actions() []plan.Action {
 	return []plan.Action{
 		plan.Pull{}, plan.CreateNetwork{}, plan.RemoveNetwork{}, plan.Connect{}, plan.Disconnect{}, plan.CreateVolume{}, plan.Create{},
 		plan.Start{}, plan.Stop{}, plan.Remove{}, plan.Rename{}, plan.SetRestart{}, plan.RemoveFile{},
+	}
+}
+
+func swarmActions() []plan.Action {
+	return []plan.Action{
+		plan.CreateService{}, plan.UpdateService{}, plan.MarkService{}, plan.RemoveService{}, plan.CreateObject{}, plan.RemoveObject{}, plan.Pin{},
 	}
 }
 
@@ -79,19 +85,27 @@ func Names() []Name {
 		ReportBefore, ReportAfter, ClusterBefore, ClusterAfter, PresenceBefore, PresenceAfter,
 		StoreRead, StoreRemembered, StoreInForce,
 	}
-	for _, a := range actions() {
+	return append(append(list, around(actions())...), SwarmNames()...)
+}
+
+// SwarmNames are the points to which only a node comes that changes a Swarm.
+func SwarmNames() []Name { return around(swarmActions()) }
+
+func around(actions []plan.Action) []Name {
+	var list []Name
+	for _, a := range actions {
 		list = append(list, BeforeAction(a), AfterAction(a))
 	}
 	return list
 }
 
 // BeforeAction and AfterAction name the points around an action on the engine: "docker-set-restart-before".
-func BeforeAction(a plan.Action) Name { return around(a, "before") }
+func BeforeAction(a plan.Action) Name { return named(a, "before") }
 
 // AfterAction is the point after an action.
-func AfterAction(a plan.Action) Name { return around(a, "after") }
+func AfterAction(a plan.Action) Name { return named(a, "after") }
 
-func around(a plan.Action, when string) Name {
+func named(a plan.Action, when string) Name {
 	var words strings.Builder
 	for i, r := range reflect.TypeOf(a).Name() {
 		if i > 0 && r >= 'A' && r <= 'Z' {

@@ -151,7 +151,8 @@ type Object struct {
 	Hash  string
 }
 
-// Pin is the digest a reference was resolved to.
+// Pin is the digest a reference was resolved to. While the registry is asked for the first time it has neither Image nor Err,
+// and RetryIn is how long that may take.
 type Pin struct {
 	Image string // "repo:tag@sha256:…"
 	Err   string // why there is none: the registry cannot be reached, does not know it

@@ -71,7 +71,11 @@ func (s *Server) listContainers(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := []container.Summary{}
+	labels := filters(r)["label"]
 	for _, c := range s.sorted() {
+		if !hasLabels(c.config.Labels, labels) {
+			continue
+		}
 		if r.URL.Query().Get("all") == "" && c.state != container.StateRunning {
 			continue
 		}
@@ -86,6 +90,16 @@ func (s *Server) listContainers(w http.ResponseWriter, r *http.Request) {
 		out = append(out, row)
 	}
 	reply(w, 200, out)
+}
+
+// hasLabels reports whether labels of these names are there.
+func hasLabels(have map[string]string, want map[string]bool) bool {
+	for name := range want {
+		if _, ok := have[name]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // status is the text people read.

@@ -16,8 +16,10 @@ import (
 )
 
 type netw struct {
-	id, name string
-	labels   map[string]string
+	id, name      string
+	scope, driver string
+	attachable    bool
+	labels        map[string]string
 }
 
 type vol struct {
@@ -25,9 +27,15 @@ type vol struct {
 	labels map[string]string
 }
 
+// filters are those of a list or a stream.
+func filters(r *http.Request) map[string]map[string]bool {
+	var out map[string]map[string]bool
+	_ = json.Unmarshal([]byte(r.URL.Query().Get("filters")), &out)
+	return out
+}
+
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
-	var filters map[string]map[string]bool
-	_ = json.Unmarshal([]byte(r.URL.Query().Get("filters")), &filters)
+	filters := filters(r)
 	ch := make(chan events.Message, 256)
 	s.mu.Lock()
 	s.streams[ch] = true
@@ -80,7 +88,7 @@ func (s *Server) Publish(a events.Action, id string) {
 }
 
 func (s *Server) addNetwork(id, name string, labels map[string]string) *netw {
-	n := &netw{id: id, name: name, labels: labels}
+	n := &netw{id: id, name: name, scope: "local", driver: "bridge", labels: labels}
 	s.networks[id] = n
 	return n
 }
@@ -113,8 +121,7 @@ func (s *Server) withNetwork(f func(http.ResponseWriter, *http.Request, *netw)) 
 func (s *Server) listNetworks(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var filters map[string]map[string]bool
-	_ = json.Unmarshal([]byte(r.URL.Query().Get("filters")), &filters)
+	filters := filters(r)
 	out := []network.Summary{}
 	for _, id := range slices.Sorted(maps.Keys(s.networks)) {
 		n := s.networks[id]
@@ -122,8 +129,10 @@ func (s *Server) listNetworks(w http.ResponseWriter, r *http.Request) {
 		for want := range filters["name"] {
 			match = match || strings.Contains(n.name, want)
 		}
-		if match {
-			out = append(out, network.Summary{Network: network.Network{ID: n.id, Name: n.name, Labels: n.labels, Scope: "local", Driver: "bridge"}})
+		if match && (len(filters["scope"]) == 0 || filters["scope"][n.scope]) {
+			out = append(out, network.Summary{Network: network.Network{
+				ID: n.id, Name: n.name, Labels: n.labels, Scope: n.scope, Driver: n.driver, Attachable: n.attachable,
+			}})
 		}
 	}
 	reply(w, 200, out)
@@ -145,12 +154,25 @@ func (s *Server) createNetwork(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusConflict, "network with name "+req.Name+" already exists")
 		return
 	}
+	overlay := req.Driver == "overlay"
+	if overlay && !s.swarm.manager() {
+		fail(w, http.StatusInternalServerError, noManager)
+		return
+	}
 	n := s.addNetwork(s.id("network"), req.Name, req.Labels)
+	n.attachable = req.Attachable
+	if overlay {
+		n.swarm()
+	}
 	s.event(events.NetworkEventType, events.ActionCreate, n.id, "")
 	reply(w, http.StatusCreated, network.CreateResponse{ID: n.id})
 }
 
 func (s *Server) removeNetwork(w http.ResponseWriter, _ *http.Request, n *netw) {
+	if user := s.networkUsed(n.id); user != "" {
+		rpc(w, http.StatusBadRequest, "FailedPrecondition", "network "+n.id+" is in use by service "+user)
+		return
+	}
 	for _, c := range s.containers {
 		if end := c.ends[n.name]; end != nil && end.NetworkID == n.id && c.state == container.StateRunning {
 			fail(w, http.StatusForbidden, "error while removing network: network "+n.name+" id "+n.id+" has active endpoints")

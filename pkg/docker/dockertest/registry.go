@@ -132,6 +132,12 @@ func (r *Registry) add(t testing.TB, name string, layer []byte, archive bool) {
 	}
 }
 
+// Digest is the digest of an image's manifest.
+func (r *Registry) Digest(name string) string {
+	b, _ := json.Marshal(r.images[name])
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(b))
+}
+
 func (r *Registry) serve(w http.ResponseWriter, q *http.Request) {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	path := strings.TrimPrefix(q.URL.Path, "/v2/")
@@ -149,7 +155,7 @@ func (r *Registry) serve(w http.ResponseWriter, q *http.Request) {
 	case ok && kind == "manifests":
 		b, _ := json.Marshal(m)
 		w.Header().Set("Content-Type", manifestType)
-		w.Header().Set("Docker-Content-Digest", fmt.Sprintf("sha256:%x", sha256.Sum256(b)))
+		w.Header().Set("Docker-Content-Digest", r.Digest(name))
 		_, _ = w.Write(b)
 	case ok && kind == "blobs" && r.blobs[key] != nil:
 		r.send(w, q, name == "stalled" && key == m.Layers[0].Digest, r.blobs[key])

@@ -32,6 +32,10 @@ type Server struct {
 	hidden     map[Store]contents
 	removal    string // how a removal under way fails, "" when it succeeds
 	pulls      map[string]Pull
+	swarm      *cluster
+	registry   map[string]Distribution
+	auths      map[string]string // the last registry credentials, by call
+	meanwhile  map[string]func() // by call
 	faults     []*Fault
 	log        []string
 	streams    map[chan events.Message]bool
@@ -52,6 +56,7 @@ func New(t testing.TB) *Server {
 		t: t, socket: filepath.Join(dir, "docker.sock"), version: "1.41",
 		containers: map[string]*ctr{}, networks: map[string]*netw{}, volumes: map[string]*vol{},
 		images: map[string]*Image{}, pulls: map[string]Pull{}, streams: map[chan events.Message]bool{},
+		swarm: newCluster(), registry: map[string]Distribution{}, auths: map[string]string{}, meanwhile: map[string]func(){},
 		store: Store{ID: "FAKE", Driver: "fake"}, hidden: map[Store]contents{},
 	}
 	for _, name := range []string{"bridge", "host", "none"} {
@@ -125,6 +130,35 @@ func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log = nil
+}
+
+// Count is how many requests so far began with this "METHOD /path".
+func (s *Server) Count(call string) int {
+	n := 0
+	for _, c := range s.Log() {
+		if strings.HasPrefix(c, call) {
+			n++
+		}
+	}
+	return n
+}
+
+// Meanwhile runs f once, after the next call of this "METHOD /path" was served.
+func (s *Server) Meanwhile(call string, f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meanwhile[call] = f
+}
+
+// after runs what is to happen after a call.
+func (s *Server) after(call string) {
+	s.mu.Lock()
+	f := s.meanwhile[call]
+	delete(s.meanwhile, call)
+	s.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // Kind is what a fault does to a request.
@@ -203,6 +237,7 @@ func (s *Server) handler() http.Handler {
 		switch {
 		case f == nil:
 			mux.ServeHTTP(w, r)
+			s.after(call)
 		case f.Kind == Hang:
 			select {
 			case <-r.Context().Done():
@@ -274,5 +309,6 @@ func (s *Server) routes() *http.ServeMux {
 	m.HandleFunc("DELETE /volumes/{id}", s.removeVolume)
 	m.HandleFunc("POST /images/create", s.pullImage)
 	m.HandleFunc("GET /images/", s.inspectImage)
+	s.swarmRoutes(m)
 	return m
 }

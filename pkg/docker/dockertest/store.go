@@ -53,6 +53,7 @@ func (s *Server) serveInfo(w http.ResponseWriter) {
 	}
 	reply(w, 200, map[string]any{
 		"ID": s.store.ID, "Driver": s.store.Driver, "DriverStatus": status, "ServerVersion": "0.0.0-fake", "Name": "fake",
+		"Swarm": s.swarmInfo(),
 	})
 }
 
