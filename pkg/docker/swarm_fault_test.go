@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/moby/moby/api/types/container"
 	swarmapi "github.com/moby/moby/api/types/swarm"
+	"github.com/moby/moby/client"
 
 	"github.com/brambled/brambled/pkg/docker"
 	"github.com/brambled/brambled/pkg/docker/dockertest"
@@ -116,6 +118,28 @@ func TestUpdating(t *testing.T) {
 	s.HoldUpdates(false)
 	if got := b.mustService(a.Service.Full); got.Update != swarm.Completed || !b.tasks(a.Service.Full)[0].Current {
 		t.Errorf("update %q, tasks %+v", got.Update, b.tasks(a.Service.Full))
+	}
+}
+
+// An engine that leaves a Swarm may leave containers of its tasks behind (Engine 20.10 does). They are no tasks of the Swarm
+// it is in now, nor of none, and they are not ours.
+func TestTaskOfAnotherSwarm(t *testing.T) {
+	b, _ := fakeManager(t)
+	b.apply(b.swarmService("app"))
+	_, err := b.cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{Name: "web_old.1.x", Config: &container.Config{
+		Image:  b.image,
+		Labels: map[string]string{spec.LabelCluster: owner, "com.docker.swarm.task.id": "x", "com.docker.swarm.node.id": "another"},
+	}})
+	must(t, err)
+	if here := b.localTasks(); len(here) != 1 || here[0].Service != "web_app" {
+		t.Errorf("tasks on this node: %+v", here)
+	}
+	if c := b.mustSee("web_old.1.x"); c.Owner != "" {
+		t.Errorf("what is left counts as ours: %+v", c)
+	}
+	b.leave()
+	if here := b.localTasks(); len(here) != 0 {
+		t.Errorf("in no Swarm the tasks on this node are %+v", here)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/moby/moby/api/types/container"
+	swarmapi "github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/client"
 
 	"github.com/brambled/brambled/reconciler/node"
@@ -39,6 +40,7 @@ const (
 	swarmTaskName    = "com.docker.swarm.task.name"
 	swarmServiceName = "com.docker.swarm.service.name"
 	swarmServiceID   = "com.docker.swarm.service.id"
+	swarmNodeID      = "com.docker.swarm.node.id"
 )
 
 // SwarmNode looks at this engine's part in a Swarm.
@@ -54,7 +56,9 @@ func (e *Engine) SwarmNode(ctx context.Context) (SwarmNode, error) {
 	err = e.call(ctx, e.cfg.CallTimeout, func(ctx context.Context, c *conn) error {
 		res, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", labelSwarmTask)})
 		for _, r := range res.Items {
-			out.Tasks = append(out.Tasks, localTask(r))
+			if taskOf(r, out) {
+				out.Tasks = append(out.Tasks, localTask(r))
+			}
 		}
 		return err
 	})
@@ -63,6 +67,15 @@ func (e *Engine) SwarmNode(ctx context.Context) (SwarmNode, error) {
 	}
 	slices.SortFunc(out.Tasks, func(a, b LocalTask) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// taskOf tells the containers of a node's Swarm from what another one, which the engine has left, did not clear away. A node
+// that is locked does not know its id.
+func taskOf(r container.Summary, n SwarmNode) bool {
+	if n.ID == "" {
+		return n.State != string(swarmapi.LocalNodeStateInactive)
+	}
+	return r.Labels[swarmNodeID] == n.ID
 }
 
 func localTask(r container.Summary) LocalTask {
