@@ -19,6 +19,7 @@ import (
 	"github.com/brambled/brambled/pkg/consul"
 	"github.com/brambled/brambled/pkg/docker"
 	"github.com/brambled/brambled/pkg/lastgood"
+	"github.com/brambled/brambled/pkg/lease"
 	"github.com/brambled/brambled/pkg/status"
 	"github.com/brambled/brambled/pkg/web"
 	"github.com/brambled/brambled/reconciler"
@@ -56,6 +57,12 @@ type App struct {
 	loop     *nodeLoop
 	notify   *notifier
 
+	elector     *lease.Elector
+	leading     atomic.Pointer[leading] // nil while another leads
+	place       *place
+	prepulls    *prepulls
+	swarmGauges *status.SwarmMetrics
+
 	guard     *guard
 	memory    *memory
 	approvals *approvals
@@ -92,6 +99,8 @@ func New(opts Options) (*App, error) {
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.m = newMetrics(a.registry)
 	a.gauges = status.NewMetrics(a.registry, opts.Version)
+	a.swarmGauges = status.NewSwarmMetrics(a.registry)
+	a.place, a.prepulls = newPlace(), newPrepulls()
 	if err := a.wireAdapters(); err != nil {
 		return nil, err
 	}
@@ -127,7 +136,7 @@ func (a *App) wireAdapters() error {
 }
 
 // recall takes up what this node remembers: who it is, and what it ran.
-func (a *App) recall() {
+func (a *App) recall() error {
 	store, was, problems := lastgood.Open(a.cfg.StateDir, a.log.Named("lastgood"), a.registry)
 	for _, err := range problems {
 		a.log.Error("last-known-good is damaged", zap.Error(err))
@@ -143,12 +152,18 @@ func (a *App) recall() {
 	}
 	c := a.cfg
 	self := consul.Presence{Node: c.Node, Address: c.Address, Serial: serial(), Boot: bootID(), Instance: c.StateDir, Version: a.version, Cluster: was.Cluster}
+	elector, err := a.newElector()
+	if err != nil {
+		return err
+	}
+	a.elector = elector
 	a.presence = consul.NewPresenter(a.store, self, c.SessionTTL, a.log.Named("presence"))
 	a.reports = status.NewPublisher(a.writeReport, a.log.Named("status"))
 	a.reports.Resume(func(ctx context.Context) ([]byte, error) {
 		e, _, err := a.store.Get(ctx, a.reportKey())
 		return e.Value, err
 	})
+	return nil
 }
 
 func (a *App) reportKey() string { return "status/nodes/" + a.cfg.Node }
@@ -165,7 +180,9 @@ func (a *App) Run(ctx context.Context) error {
 	defer release()
 	defer a.engine.Close()
 	a.readTier()
-	a.recall()
+	if err := a.recall(); err != nil {
+		return err
+	}
 	a.assemble()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -196,7 +213,7 @@ func (a *App) parts() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"web":      a.web.Run,
 		"loop":     plain(a.loop.Run),
-		"events":   plain(func(ctx context.Context) { a.engine.Events(ctx, a.loop.Trigger) }),
+		"events":   plain(func(ctx context.Context) { a.engine.Events(ctx, a.trigger) }),
 		"desired":  plain(a.follow),
 		"watch":    plain(a.join),
 		"presence": plain(a.presence.Run),
@@ -204,6 +221,9 @@ func (a *App) parts() map[string]func(context.Context) error {
 		"memory":   plain(a.memory.run),
 		"persons":  a.decisions,
 		"tidy":     plain(a.tidy),
+		"leader":   plain(a.stand),
+		"place":    plain(a.followPlace),
+		"prepull":  plain(a.followPrepulls),
 	}
 }
 

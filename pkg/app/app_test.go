@@ -35,6 +35,7 @@ func start(t *testing.T, change func(*config.Config)) *instance {
 	t.Helper()
 	d := &instance{engine: dockertest.New(t), store: consultest.Start(t)}
 	d.engine.AddImage("hello:1", dockertest.Image{})
+	d.store.MinTTL = time.Second
 	dir := t.TempDir()
 	d.cfg = config.Default()
 	d.cfg.Node, d.cfg.Address, d.cfg.Listen = "pi1", "192.0.2.1", "127.0.0.1:0"

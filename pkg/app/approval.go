@@ -173,9 +173,30 @@ func (a *App) awaiting() bool {
 			return true
 		}
 	}
+	if l := a.leading.Load(); l != nil {
+		if led := l.report.Load(); led != nil && hasFailed(*led) {
+			return true
+		}
+	}
+	return hasFailed(*n)
+}
+
+// hasFailed reports whether a service failed, which a person may want to be tried again.
+func hasFailed(n status.Node) bool {
 	return slices.ContainsFunc(n.Stacks, func(st status.Stack) bool {
 		return slices.ContainsFunc(st.Services, func(s status.Service) bool { return s.State == status.Failed })
 	})
+}
+
+// wakeDecisions looks for what a person decided, where something waits for that.
+func (a *App) wakeDecisions() {
+	if !a.awaiting() {
+		return
+	}
+	select {
+	case a.await <- struct{}{}:
+	default: // it is awake already
+	}
 }
 
 // decided looks again at what was held, and reports whether the daemon must be started again for it.
@@ -190,7 +211,7 @@ func (a *App) decided(ctx context.Context) (restart bool) {
 	a.retryAsked()
 	a.engineApproved()
 	a.assemble()
-	a.loop.Trigger()
+	a.trigger()
 	return a.renameApproved()
 }
 
@@ -223,7 +244,11 @@ func (a *App) retryAsked() {
 			slices.Sort(s.Approved)
 			return true
 		})
-		a.log.Info("retry", zap.String("stack", stack), zap.Int("failures", len(ids)))
+		inSwarm := 0
+		if l := a.leading.Load(); l != nil {
+			inSwarm = l.forgive(stack)
+		}
+		a.log.Info("retry", zap.String("stack", stack), zap.Int("failures", len(ids)+inSwarm))
 		a.assembling.Lock()
 		a.retry = append(a.retry, ids...)
 		a.assembling.Unlock()

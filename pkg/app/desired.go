@@ -26,6 +26,8 @@ type stackFile struct {
 // assembled is the desired state of this node with what was found on the way.
 type assembled struct {
 	Desired spec.Desired
+	// Cluster is what Swarm should run, of the same files; without owners while they are only remembered.
+	Cluster cluster
 	// Errors are the stacks whose newest file is not enforced, by stack name.
 	Errors map[string]error
 	// Loaded is the version that is enforced, by stack name.
@@ -80,7 +82,11 @@ func (a *assembler) assemble(nodeName string, owners []string, files []stackFile
 		out.Index[f.Name], out.Source[f.Name] = f.Index, f.Source
 		st := a.stack(f, used, &out)
 		out.Desired.Stacks = append(out.Desired.Stacks, st)
+		if !isStatic(st.Owner) {
+			out.Cluster.add(st, out.Loaded[f.Name].Swarm)
+		}
 	}
+	out.Cluster.sort()
 	slices.SortFunc(out.Desired.Stacks, func(x, y spec.Stack) int { return cmp.Compare(x.Name, y.Name) })
 	maps.DeleteFunc(a.good, func(k string, _ good) bool { return !present[k] })
 	maps.DeleteFunc(a.cache, func(k string, _ cached) bool { return !present[k] })
@@ -115,6 +121,27 @@ func (a *assembler) load(f stackFile) (compose.Loaded, error) {
 	loaded, err := compose.Load(f.Name, f.Source, f.File, f.Env)
 	a.cache[key(f)] = cached{sum, loaded, err}
 	return loaded, err
+}
+
+// cluster is the part of the desired state that Swarm runs, as it is put together.
+type cluster struct{ spec.Cluster }
+
+// add takes in the Swarm's part of a stack, which is held as the rest of it is.
+func (c *cluster) add(st spec.Stack, inSwarm spec.SwarmStack) {
+	inSwarm.Name, inSwarm.Owner, inSwarm.Held, inSwarm.Opaque = st.Name, st.Owner, st.Held, st.Opaque
+	c.Stacks = append(c.Stacks, inSwarm)
+}
+
+func (c *cluster) sort() {
+	slices.SortFunc(c.Stacks, func(x, y spec.SwarmStack) int { return cmp.Compare(x.Name, y.Name) })
+}
+
+func (c *cluster) hold(stack, why string) {
+	for i := range c.Stacks {
+		if c.Stacks[i].Name == stack {
+			c.Stacks[i].Held = why
+		}
+	}
 }
 
 func key(f stackFile) string { return f.Env.Owner + "/" + f.Name }

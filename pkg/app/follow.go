@@ -71,7 +71,7 @@ func (a *App) follow(ctx context.Context) {
 		last = stamp(a.cfg.ManifestsDir)
 		a.readTier()
 		a.assemble()
-		a.loop.Trigger()
+		a.trigger()
 	}
 }
 
@@ -150,7 +150,7 @@ func (a *App) stored(ctx context.Context, s consul.State, blank bool) {
 		}
 	}
 	a.assemble()
-	a.loop.Trigger()
+	a.trigger()
 }
 
 // assemble works out the desired state from the newest files.
@@ -165,13 +165,18 @@ func (a *App) assemble() {
 	next.Holds = slices.Clone(a.force.holds)
 	next.Desired.Retry = slices.Clone(a.retry)
 	next.Desired.Healing = spec.Healing(a.cfg.Heal)
-	if a.force.recalled {
+	next.Desired.Prepull = a.prepulls.mine(a.place.get().ID)
+	switch {
+	case a.force.recalled:
 		next.Desired.Recalled = []string{a.force.snap.Cluster}
+	case a.force.snap != nil:
+		next.Cluster.Owners = []string{a.force.snap.Cluster}
 	}
 	for i := range next.Desired.Stacks {
 		st := &next.Desired.Stacks[i]
 		if id := a.force.kept[st.Name]; id != "" && st.Held == "" && !isStatic(st.Owner) {
 			st.Held = "its deletion is held by the deletion brake (" + id + ")"
+			next.Cluster.hold(st.Name, st.Held)
 		}
 	}
 	next.Kept = a.force.kept

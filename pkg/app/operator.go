@@ -179,10 +179,10 @@ func (o *Operator) Delete(ctx context.Context, stack string) error {
 	return o.store.DeleteCAS(ctx, "stacks/"+stack, old.ModifyIndex)
 }
 
-// Reports are the newest reports of all nodes, sorted by node. Where the store does not answer, it is this node's alone,
+// Reports are the newest reports of all nodes, sorted by node, and the leader's of what Swarm runs. Where the store does not answer, it is this node's alone,
 // from the daemon itself.
 func (o *Operator) Reports(ctx context.Context) ([]status.Node, error) {
-	l, err := o.store.List(ctx, "status/nodes/")
+	l, err := o.store.List(ctx, "status/")
 	if err == nil {
 		return decodeReports(l.Entries), nil
 	}
@@ -210,7 +210,7 @@ func decodeReports(entries []consul.Entry) []status.Node {
 func (o *Operator) Follow(ctx context.Context, show func([]status.Node) (done bool)) error {
 	var index uint64
 	for failures := 0; ; {
-		l, err := o.store.WatchPrefix(ctx, "status/nodes/", index)
+		l, err := o.store.WatchPrefix(ctx, "status/", index)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -239,7 +239,7 @@ func (o *Operator) present(ctx context.Context, nodes []status.Node) []status.No
 		return nodes
 	}
 	return slices.DeleteFunc(nodes, func(n status.Node) bool {
-		return !slices.ContainsFunc(there, func(p consul.Presence) bool { return p.Node == n.Node })
+		return n.Leader == "" && !slices.ContainsFunc(there, func(p consul.Presence) bool { return p.Node == n.Node })
 	})
 }
 

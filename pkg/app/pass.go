@@ -101,12 +101,7 @@ func (a *App) passReport(p nodePass) {
 	n := status.Build(a.input(p, a.passing))
 	a.report.Store(&n)
 	a.gauges.Set(n)
-	if a.awaiting() {
-		select {
-		case a.await <- struct{}{}:
-		default: // it is awake already
-		}
-	}
+	a.wakeDecisions()
 	if (p.Err == nil || heldPass(p.Err) || lasts) && a.settled() {
 		a.reports.Publish(n)
 	}
@@ -169,7 +164,7 @@ func (a *App) input(p nodePass, cur *assembled) status.Input {
 	for name, l := range cur.Loaded {
 		for _, svc := range l.Services {
 			if !svc.Here {
-				in.Elsewhere = append(in.Elsewhere, status.Away{Stack: name, Service: svc.Name, Nodes: svc.Nodes, Why: svc.Why})
+				in.Elsewhere = append(in.Elsewhere, status.Away{Stack: name, Service: svc.Name, Nodes: svc.Nodes, Why: svc.Why, Swarm: svc.Swarm})
 			}
 		}
 	}

@@ -28,6 +28,10 @@ type Presence struct {
 	Instance string `json:"instance,omitempty"`
 	Version  string `json:"version,omitempty"`
 	Cluster  string `json:"cluster,omitempty"`
+	// Swarm is the id of this machine's engine as a node of a Swarm, "" where it is in none. Manager tells that it is a manager
+	// that can change the Swarm.
+	Swarm   string `json:"swarm,omitempty"`
+	Manager bool   `json:"manager,omitempty"`
 }
 
 // succeeds tells whether the holder can only be a dead predecessor of this very process. After a reboot the answer is no,

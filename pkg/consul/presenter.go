@@ -57,6 +57,17 @@ func (p *Presenter) SetCluster(id string) {
 	signal(p.nudge)
 }
 
+// SetSwarm makes the presence name this machine's part in a Swarm.
+func (p *Presenter) SetSwarm(id string, manager bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.self.Swarm == id && p.self.Manager == manager {
+		return
+	}
+	p.self.Swarm, p.self.Manager = id, manager
+	signal(p.nudge)
+}
+
 // Problem is why the presence is not held now, nil while it is. It is an ErrNameTaken where another machine has the name.
 func (p *Presenter) Problem() error {
 	p.mu.Lock()

@@ -37,6 +37,11 @@ func WantOf(d spec.Desired) Want {
 			w.Containers = append(w.Containers, c)
 		}
 	}
+	for _, image := range d.Prepull {
+		if ref := (node.ImageRef{Ref: image}); !seen[ref] {
+			w.Images = append(w.Images, ref)
+		}
+	}
 	return w
 }
 

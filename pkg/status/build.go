@@ -35,7 +35,10 @@ type Input struct {
 }
 
 // Away is a service that is for other Pis.
-type Away struct{ Stack, Service, Nodes, Why string }
+type Away struct {
+	Stack, Service, Nodes, Why string
+	Swarm                      bool // Swarm places it
+}
 
 // Build makes the report of a pass. It is pure, and the same for the same input in any order.
 func Build(in Input) Node {
@@ -51,7 +54,19 @@ func Build(in Input) Node {
 		n.Stacks = append(n.Stacks, b.stack(name))
 	}
 	n.Holds = append(n.Holds, b.holds()...)
+	n.Images = b.images()
 	return n
+}
+
+// images says how far this Pi is with what it should have before Swarm runs it.
+func (b *builder) images() []Image {
+	var out []Image
+	for _, image := range b.Desired.Prepull {
+		ref := node.ImageRef{Ref: image}
+		_, here := b.Observed.Images[ref]
+		out = append(out, Image{Ref: image, Here: here, Error: b.Observed.Pulls[ref].Err})
+	}
+	return out
 }
 
 // builder indexes an input for the time of one Build.
@@ -123,7 +138,7 @@ func (b *builder) stack(name string) Stack {
 	for _, e := range b.Elsewhere {
 		left := slices.ContainsFunc(out.Services, func(s Service) bool { return s.Name == e.Service })
 		if e.Stack == name && !left { // one that was here a moment ago is still being removed
-			out.Services = append(out.Services, Service{Name: e.Service, Nodes: e.Nodes, State: Elsewhere, Why: elsewhereWhy(name, e)})
+			out.Services = append(out.Services, Service{Name: e.Service, Nodes: e.Nodes, Swarm: e.Swarm, State: Elsewhere, Why: elsewhereWhy(name, e)})
 		}
 	}
 	slices.SortStableFunc(out.Services, func(x, y Service) int { return cmp.Compare(x.Name, y.Name) })

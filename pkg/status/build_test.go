@@ -348,7 +348,10 @@ func TestBadInputIsHeldWithItsSource(t *testing.T) {
 
 func TestElsewhere(t *testing.T) {
 	in := pass("stack web\n  svc app img=app:1", "image app:1\nbox web-app-1 c1/web/app/1 app:1 running")
-	in.Elsewhere = []Away{{"web", "edge", "role=edge", "this node has no label role=edge"}, {"far", "x", "pi9", ""}}
+	in.Elsewhere = []Away{
+		{Stack: "web", Service: "edge", Nodes: "role=edge", Why: "this node has no label role=edge"},
+		{Stack: "far", Service: "x", Nodes: "pi9"},
+	}
 	n := Build(in)
 	want := "far converged: far is converged\n  x elsewhere 0/0/0: far/x is not for this Pi: its nodes are pi9\n" +
 		"web converged: web is converged\n  app running 1/1/1: web/app is running (1 of 1)\n  edge elsewhere 0/0/0: web/edge is not for this Pi: this node has no label role=edge\n"

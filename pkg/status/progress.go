@@ -1,6 +1,9 @@
 package status
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Worst is the worst state of a stack over all reports, of all stacks where it is "", and whether any report has it.
 func Worst(nodes []Node, stack string) (State, bool) {
@@ -19,12 +22,23 @@ func Worst(nodes []Node, stack string) (State, bool) {
 // held or failed. A Pi that has not taken in that version yet keeps it going, whatever it says of an older one.
 func Progress(nodes []Node, stack string, index uint64) (State, bool) {
 	worst, seen := Converged, false
+	inSwarm, reported := false, false
 	for _, n := range nodes {
 		st, ok := n.Stack(stack)
+		if n.Node == SwarmNode && n.Leader != "" {
+			if reported = ok && st.Index >= index; reported {
+				worst = worse(worst, st.State)
+			}
+			continue
+		}
 		if !ok || st.Index < index {
 			return Converging, false
 		}
+		inSwarm = inSwarm || slices.ContainsFunc(st.Services, func(s Service) bool { return s.Swarm })
 		worst, seen = worse(worst, st.State), true
+	}
+	if inSwarm && !reported { // the leader has not taken it in, or there is none
+		return Converging, false
 	}
 	return worst, seen && (worst == Converged || worst == Held || worst == Failed)
 }

@@ -48,6 +48,13 @@ func (p *Publisher) Publish(n Node) {
 	p.poke()
 }
 
+// Written tells whether the store has a report of this kind, as far as is known.
+func (p *Publisher) Written() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.written != ""
+}
+
 // Again has the newest report written even if it was written before: the store may have lost it.
 func (p *Publisher) Again() {
 	p.mu.Lock()

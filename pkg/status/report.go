@@ -28,9 +28,21 @@ type Node struct {
 	// Ready is true when the engine was looked at and a plan was made.
 	Ready bool `json:"ready"`
 	// Error is why the last pass ended early, "" when it did not.
-	Error  string  `json:"error,omitempty"`
+	Error string `json:"error,omitempty"`
+	// Leader and Term are set in the report of what Swarm runs: who writes it, and in which term.
+	Leader string  `json:"leader,omitempty"`
+	Term   uint64  `json:"term,omitempty"`
 	Holds  []Hold  `json:"holds"`  // sorted by scope and cause
 	Stacks []Stack `json:"stacks"` // sorted by name
+	// Images are those that the leader asked this Pi to pull before Swarm runs them, sorted.
+	Images []Image `json:"images,omitempty"`
+}
+
+// Image is one image that was asked for.
+type Image struct {
+	Ref   string `json:"ref"`
+	Here  bool   `json:"here"`
+	Error string `json:"error,omitempty"` // of the last attempt to pull it
 }
 
 // State is how a stack or a service is.
@@ -88,6 +100,7 @@ type Service struct {
 	Name    string `json:"name"`
 	State   State  `json:"state"`
 	Nodes   string `json:"nodes,omitempty"` // the selector as written
+	Swarm   bool   `json:"swarm,omitempty"` // Swarm places it
 	Desired int    `json:"desired"`         // containers wanted on this Pi
 	Running int    `json:"running"`         // of these, how many run, whatever their revision
 	Healthy int    `json:"healthy"`         // of these, how many are healthy or have no check
@@ -101,6 +114,16 @@ type Service struct {
 	Waits      []string    `json:"waits,omitempty"`
 	LastError  string      `json:"last_error,omitempty"`
 	Containers []Container `json:"containers,omitempty"` // sorted by name
+	// Tasks are those of a service that Swarm runs which are not over, sorted by slot and node.
+	Tasks []Task `json:"tasks,omitempty"`
+}
+
+// Task is one task of a service that Swarm runs.
+type Task struct {
+	Node  string `json:"node,omitempty"` // host name; "" before it is placed
+	Slot  int    `json:"slot,omitempty"`
+	State string `json:"state"` // in Swarm's words
+	Error string `json:"error,omitempty"`
 }
 
 // Container is one container of a service.

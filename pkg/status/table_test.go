@@ -14,10 +14,10 @@ func twoNodes() []Node {
 		"image app:1 i:1\npull map:9 err=manifest_unknown retry=40s\nbox web-app-1 c1/web/app/1 app:1 running\nbox web-init-1 c1/web/init/1 i:1 exited")
 	one.Errors = map[string]error{"bad": errors.New("brambled/stacks/bad:3: unknown key imagee\nbrambled/stacks/bad:9: port \x1b[31m80 is taken")}
 	one.Source = map[string]string{"bad": "brambled/stacks/bad"}
-	one.Elsewhere = []Away{{"web", "edge", "pi2", "its nodes are pi2"}, {"web", "ghost", "pi9", "its nodes are pi9"}}
+	one.Elsewhere = []Away{{Stack: "web", Service: "edge", Nodes: "pi2", Why: "its nodes are pi2"}, {Stack: "web", Service: "ghost", Nodes: "pi9", Why: "its nodes are pi9"}}
 	two := pass("owners c1\nstack web\n  svc app img=app:1\n  svc edge img=e:1", "image app:1 e:1\nbox web-app-1 c1/web/app/1 app:1 running\nbox web-edge-1 c1/web/edge/1 e:1 running")
 	two.Node = "pi2"
-	two.Elsewhere = []Away{{"web", "ghost", "pi9", "its nodes are pi9"}}
+	two.Elsewhere = []Away{{Stack: "web", Service: "ghost", Nodes: "pi9", Why: "its nodes are pi9"}}
 	return []Node{Build(one), Build(two)}
 }
 

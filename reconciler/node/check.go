@@ -226,6 +226,9 @@ func (c *checker) mayRemoveNetwork(a plan.RemoveNetwork) string {
 	if c.d.Remembered(n.Owner) {
 		return "its desired state is only remembered (rule 1: fail static)"
 	}
+	if n.Scope == inSwarm {
+		return "a network of Swarm's scope is the leader's"
+	}
 	if slices.ContainsFunc(c.o.Containers, func(k Container) bool { return slices.Contains(k.Networks, n.Name) }) {
 		return "a container is on it"
 	}

@@ -70,6 +70,23 @@ func (p *planner) pull(s *slot, ref ImageRef, hash string, why plan.Reason) bool
 	return false
 }
 
+// planPrepulls fetches what Swarm is about to run here. A service of this node that wants the same image comes first.
+func (p *planner) planPrepulls() {
+	for _, image := range p.d.Prepull {
+		ref := ImageRef{Ref: image}
+		_, local := p.o.Images[ref]
+		pull := p.o.Pulls[ref]
+		key := "image " + image
+		switch {
+		case local || pull.Running:
+		case pull.Err != "" && pull.RetryIn > 0:
+			p.wakeAfter(pull.RetryIn)
+		case p.lanes[key].Key == "":
+			p.add(key, key, "", step(plan.Pull{Image: image}, plan.ReasonPrepull))
+		}
+	}
+}
+
 func progress(image string, pull Pull) string {
 	if pull.Total == 0 {
 		return image + " is being pulled"

@@ -28,6 +28,7 @@ func Plan(d spec.Desired, o Observed) plan.Plan {
 			p.planService(st, svc)
 		}
 	}
+	p.planPrepulls()
 	p.planRemovals()
 	p.planFiles()
 	return p.finish()

@@ -43,12 +43,16 @@ func (p *planner) removeSlot(id slotID, list []Container, why plan.Reason) {
 	p.add(id.lane(), id.subject(), "", steps...)
 }
 
-// removeNetworks removes our networks that no stack wants, once nothing is on them any more.
+// inSwarm is the scope of networks that the leader makes and removes, for all nodes.
+const inSwarm = "swarm"
+
+// removeNetworks removes our networks that no stack wants, once nothing is on them any more. Those of Swarm's scope are the
+// leader's.
 func (p *planner) removeNetworks() {
 	wanted := p.wantedNetworks()
 	for _, name := range slices.Sorted(maps.Keys(p.networks)) {
 		for _, n := range p.networks[name] {
-			if !wanted[name] && p.mine(n.Owner, n.Stack) && !p.d.Remembered(n.Owner) && spec.HashSchema(n.Hash) <= spec.Schema {
+			if !wanted[name] && n.Scope != inSwarm && p.mine(n.Owner, n.Stack) && !p.d.Remembered(n.Owner) && spec.HashSchema(n.Hash) <= spec.Schema {
 				p.removeNetwork(n)
 			}
 		}

@@ -114,6 +114,7 @@ const (
 	ReasonRollback     Reason = "rolled back"            // its successor failed
 	ReasonImage        Reason = "image missing"          // to be pulled before anything is stopped
 	ReasonPullAlways   Reason = "pull_policy always"     // to be pulled once for this hash
+	ReasonPrepull      Reason = "before Swarm runs it"   // the leader's update waits for it
 	ReasonUnreferenced Reason = "unreferenced"           // nothing uses it any more
 	ReasonDependency   Reason = "dependency replaced"    // depends_on with restart: true
 	ReasonPolicy       Reason = "restart policy differs" // engine's policy is not the desired one

@@ -29,6 +29,8 @@ type Desired struct {
 	Retry []string
 	// Healing bounds how unhealthy containers are restarted on this node.
 	Healing Healing
+	// Prepull are images, sorted, that Swarm is about to run here: they are pulled before the leader lets it.
+	Prepull []string
 }
 
 // Healing bounds the restarts of unhealthy containers. The zero value restarts none.

@@ -141,7 +141,7 @@ func (s *Server) addTask(svc *swarmapi.Service, p place) *swarmapi.Task {
 		ID: s.swarmID("task"), ServiceID: svc.ID, Slot: p.slot, NodeID: p.node, Spec: svc.Spec.TaskTemplate,
 		DesiredState: swarmapi.TaskStateRunning, Status: swarmapi.TaskStatus{State: swarmapi.TaskStatePending},
 	}
-	t.CreatedAt = time.Date(2026, 1, 1, 0, 0, s.ticks, 0, time.UTC)
+	t.CreatedAt = time.Time{}.Add(time.Duration(s.ticks) * time.Second)
 	t.Spec.Runtime = ""
 	t.NetworksAttachments = s.attachments(t.Spec.Networks)
 	if svc.JobStatus != nil {

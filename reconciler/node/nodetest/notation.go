@@ -40,6 +40,10 @@ func ParseDesired(text string) spec.Desired {
 			d.Retry = l.Words[1:]
 			continue
 		}
+		if l.Words[0] == "prepull" {
+			d.Prepull = l.Words[1:]
+			continue
+		}
 		if l.Words[0] == "recalled" {
 			d.Recalled = l.Words[1:]
 			continue
@@ -168,7 +172,7 @@ func Add(o *node.Observed, raw string) {
 			o.Images[node.ImageRef{Ref: img, Platform: l.Fields["platform"]}] = node.Image{ID: "sha256:" + img}
 		}
 	case "net":
-		n := node.Network{ID: notation.Or(l.Fields["id"], "#"+name), Name: name, Scope: "local"}
+		n := node.Network{ID: notation.Or(l.Fields["id"], "#"+name), Name: name, Scope: notation.Or(l.Fields["scope"], "local")}
 		n.Owner, n.Stack, n.Hash = labels(l)
 		o.Networks = append(o.Networks, n)
 	case "vol":
