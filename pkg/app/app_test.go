@@ -121,6 +121,7 @@ func (d *instance) is(t *testing.T, stack string, want status.State) {
 // TestDaemon is the whole way: a key is put before brambled ever ran, a container runs, the report is in the store, and the
 // key's end is the container's.
 func TestDaemon(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", small)
 	d.is(t, "web", status.Converged)
@@ -152,6 +153,7 @@ func TestDaemon(t *testing.T) {
 // A store that was wiped is no command, also to a daemon that starts anew on it: the labels on the engine say that there
 // was a cluster.
 func TestWipedStore(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", small)
 	d.is(t, "web", status.Converged)
@@ -180,6 +182,7 @@ func TestWipedStore(t *testing.T) {
 }
 
 func TestSecondDaemonOnOneStateFolder(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	eventually(t, "the first one runs", func() error { return d.app.Ready() })
 	second, err := New(Options{Config: d.cfg, Version: "test", Log: zaptest.NewLogger(t)})
@@ -193,6 +196,7 @@ func TestSecondDaemonOnOneStateFolder(t *testing.T) {
 }
 
 func TestStaticTierWithoutStore(t *testing.T) {
+	t.Parallel()
 	d := start(t, func(c *config.Config) {
 		c.Consul.Address = "127.0.0.1:1"
 		if err := os.MkdirAll(c.ManifestsDir, 0o755); err != nil {
@@ -207,6 +211,7 @@ func TestStaticTierWithoutStore(t *testing.T) {
 
 // The engine may be away when the daemon starts, and come later.
 func TestEngineComesLater(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", small)
 	d.is(t, "web", status.Converged)
@@ -223,6 +228,7 @@ func TestEngineComesLater(t *testing.T) {
 
 // A stack of both kinds: its containers run, and its Swarm service is no error but waits, and says for what.
 func TestSwarmServiceWaits(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", small+"  web:\n    image: hello:1\n    x-brambled: { swarm: true }\n")
 	d.is(t, "web", status.Converged)
@@ -245,6 +251,7 @@ func TestSwarmServiceWaits(t *testing.T) {
 
 // What the static tier asks of Swarm is refused, and holds that stack alone.
 func TestStaticTierHasNoSwarm(t *testing.T) {
+	t.Parallel()
 	d := start(t, func(c *config.Config) {
 		if err := os.MkdirAll(c.ManifestsDir, 0o755); err != nil {
 			t.Fatal(err)

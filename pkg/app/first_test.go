@@ -12,6 +12,7 @@ import (
 
 // A node that was killed at its first start knows who it is and belongs to no cluster: the next start founds one.
 func TestKilledBeforeTheFirstCluster(t *testing.T) {
+	t.Parallel()
 	d := start(t, func(c *config.Config) {
 		s, _, _ := lastgood.Open(c.StateDir, zaptest.NewLogger(t), nil)
 		if err := s.Save(lastgood.State{Node: c.Node, Address: c.Address}); err != nil {

@@ -129,6 +129,7 @@ func (d *instance) takesNothing(t *testing.T) {
 
 // Several stacks gone at once wait for a person, also when the daemon was away when they went.
 func TestBrakeHoldsAcrossRestart(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	for _, name := range []string{"a", "b", "c"} {
 		d.store.Put("brambled/stacks/"+name, small)
@@ -165,6 +166,7 @@ func TestBrakeHoldsAcrossRestart(t *testing.T) {
 // A store that was restored older lacks what came later. The hold is told in a report, which covers the older one that gave
 // the store away; it must hold on, over a restart too.
 func TestStoreThatWentBackTakesNothing(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", greets("old"))
 	d.is(t, "web", status.Converged)
@@ -201,6 +203,7 @@ func TestStoreThatWentBackTakesNothing(t *testing.T) {
 // After a restore of an older snapshot the command that the hold names lifts it, though all that is older has its value already:
 // it is written again. Somebody has put a key meanwhile, so the store is not simply the one that was.
 func TestRestoringLastGoodLiftsTheHold(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", small)
 	d.store.Put("brambled/secrets/key", "hush")
@@ -234,6 +237,7 @@ func TestRestoringLastGoodLiftsTheHold(t *testing.T) {
 
 // A Pi that boots alone brings back what it ran, and takes nothing away.
 func TestBootsAlone(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", small)
 	d.store.Put("brambled/stacks/base", small)
@@ -281,6 +285,7 @@ func TestApprovalIsForOnce(t *testing.T) {
 // An engine that comes up with another storage driver shows none of our containers: they are not made anew beside the old
 // ones, and not by a brambled that is started again meanwhile either.
 func TestHiddenStore(t *testing.T) {
+	t.Parallel()
 	d := start(t, nil)
 	d.store.Put("brambled/stacks/web", small)
 	d.is(t, "web", status.Converged)

@@ -71,6 +71,7 @@ func (d *instance) swarmIs(t *testing.T, stack string, want status.State) (svc s
 
 // A service that says nothing of nodes is deployed by the leader, changed, and removed with its stack.
 func TestLeaderDeploys(t *testing.T) {
+	t.Parallel()
 	d := start(t, quickly)
 	d.formSwarm(t)
 	d.engine.SetDistribution("hello:1", dockertest.Distribution{Digest: "sha256:" + strings.Repeat("1", 64)})
@@ -102,6 +103,7 @@ func TestLeaderDeploys(t *testing.T) {
 
 // A version that Swarm rolls back is FAILED, for whoever leads, and tried again only when a person says so.
 func TestLeaderReportsFailure(t *testing.T) {
+	t.Parallel()
 	d := start(t, quickly)
 	d.formSwarm(t)
 	d.store.Put("brambled/stacks/web", inSwarm(""))
@@ -162,6 +164,7 @@ func (d *instance) leads(t *testing.T) (l *leading) {
 
 // A leader whose term is over does nothing any more, whatever was planned.
 func TestTermIsAsked(t *testing.T) {
+	t.Parallel()
 	d := start(t, quickly)
 	d.formSwarm(t)
 	l := d.leads(t)
@@ -179,6 +182,7 @@ func TestTermIsAsked(t *testing.T) {
 
 // A leader that does not know yet that it lost the lock cannot write to the store: the store refuses it.
 func TestReportIsFenced(t *testing.T) {
+	t.Parallel()
 	d := start(t, func(c *config.Config) { c.SessionTTL = 3 * time.Second })
 	l := d.leads(t)
 	deaf := d.store.Break(consultest.Failure{Path: "kv/brambled/leader", Hang: true})
@@ -194,6 +198,7 @@ func TestReportIsFenced(t *testing.T) {
 
 // Of two daemons one leads, and the other takes over at once when it stops.
 func TestOneLeads(t *testing.T) {
+	t.Parallel()
 	d := start(t, quickly)
 	d.formSwarm(t)
 	d.store.Put("brambled/stacks/web", inSwarm(""))
@@ -220,6 +225,7 @@ func TestOneLeads(t *testing.T) {
 
 // Without a Swarm the service waits, and says for what.
 func TestLeaderWithoutSwarm(t *testing.T) {
+	t.Parallel()
 	d := start(t, quickly)
 	d.store.Put("brambled/stacks/web", inSwarm(""))
 	if svc := d.swarmIs(t, "web", status.Held); !strings.Contains(svc.Why, "docker swarm init") {

@@ -52,6 +52,7 @@ func (d *instance) gone(t *testing.T, stack string) {
 // A store is restored to a snapshot without a stack of which this node has written no report yet, say because the token may
 // not: nothing in the store tells that from a deletion, but nothing shows a deletion either.
 func TestLostBeforeItWasReported(t *testing.T) {
+	t.Parallel()
 	d, old, heal := unreported(t, consultest.Failure{Status: 403, Body: "Permission denied"})
 	d.restores(t, old)
 	hold := d.holds(t, "store went back")
@@ -72,6 +73,7 @@ func TestLostBeforeItWasReported(t *testing.T) {
 // The store goes back in the moment between this node's look at its report and the next report: that one vouches for nothing
 // that is gone by then.
 func TestLostWhileItWasReported(t *testing.T) {
+	t.Parallel()
 	d, old, heal := unreported(t, consultest.Failure{Late: true})
 	eventually(t, "the report is on its way", func() error {
 		if d.store.Waiting() == 0 {
@@ -91,6 +93,7 @@ func TestLostWhileItWasReported(t *testing.T) {
 
 // Somebody deletes a stack of which no report could be written: the store shows the deletion, which is a command.
 func TestDeletedBeforeItWasReported(t *testing.T) {
+	t.Parallel()
 	d, _, _ := unreported(t, consultest.Failure{Status: 403, Body: "Permission denied"})
 	d.store.Delete("brambled/stacks/late")
 	d.gone(t, "late")

@@ -8,10 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 	"pgregory.net/rapid"
+
+	"github.com/brambled/brambled/internal/proptest"
 )
 
 // unordered are the lists whose order means nothing to Compose.
 var unordered = []string{"cap_add", "cap_drop", "configs", "constraints", "extra_hosts", "generic_resources", "ports", "secrets", "tmpfs", "volumes"}
+
+// TestMain sets how many orders a file is written in.
+func TestMain(m *testing.M) { proptest.Main(m, "25") }
 
 // TestSwarmIgnoresOrder writes the keys, and the lists without order, of a file in another order: it is the same file, and must
 // not be another version of the service, nor another plan each time a map is walked.

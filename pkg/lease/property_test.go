@@ -2,10 +2,8 @@ package lease_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -13,25 +11,13 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/brambled/brambled/internal/proptest"
 	"github.com/brambled/brambled/pkg/lease"
 	"github.com/brambled/brambled/pkg/lease/leasetest"
 )
 
-// TestMain sets how many worlds the property sees. BRAMBLED_RAPID_CHECKS asks for more in a long run.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	settings := map[string]string{"rapid.checks": "20", "rapid.shrinktime": "10s", "rapid.nofailfile": "true"}
-	if n := os.Getenv("BRAMBLED_RAPID_CHECKS"); n != "" {
-		settings["rapid.checks"] = n
-	}
-	flag.Visit(func(f *flag.Flag) { delete(settings, f.Name) }) // what the command line says counts
-	for name, value := range settings {
-		if err := flag.Set(name, value); err != nil {
-			panic(err)
-		}
-	}
-	os.Exit(m.Run())
-}
+// TestMain sets how many worlds the property sees.
+func TestMain(m *testing.M) { proptest.Main(m, "20") }
 
 // step is one thing that happens, and how long the world goes on after it.
 type step struct {

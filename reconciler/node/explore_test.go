@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/brambled/brambled/reconciler/internal/proptest"
+	"github.com/brambled/brambled/internal/proptest"
 	"github.com/brambled/brambled/reconciler/node"
 	"github.com/brambled/brambled/reconciler/node/nodetest"
 	"github.com/brambled/brambled/reconciler/plan"

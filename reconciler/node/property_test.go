@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/brambled/brambled/reconciler/internal/proptest"
+	"github.com/brambled/brambled/internal/proptest"
 	"github.com/brambled/brambled/reconciler/node"
 	"github.com/brambled/brambled/reconciler/node/nodetest"
 	"github.com/brambled/brambled/reconciler/plan"

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/brambled/brambled/reconciler/internal/proptest"
+	"github.com/brambled/brambled/internal/proptest"
 	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
 	"github.com/brambled/brambled/reconciler/swarm"

@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/brambled/brambled/reconciler/internal/proptest"
+	"github.com/brambled/brambled/internal/proptest"
 	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
 	"github.com/brambled/brambled/reconciler/swarm"

@@ -1,4 +1,4 @@
-// Package proptest is what the property tests of the planners share: how many worlds a rule sees, where a world's decisions
+// Package proptest is what the property tests share: how many worlds a rule sees, where a world's decisions
 // come from, and the count of what the worlds led to.
 package proptest
 
