@@ -112,6 +112,10 @@ func (c *cluster) put(t *testing.T) {
 		if got := p.Docker(t).Docker(t, "inspect", "-f", "{{.HostConfig.Memory}}", "hello-worker-1"); got != "67108864" {
 			t.Errorf("the memory limit on %s is %s", p.Name, got)
 		}
+		// daemon.json's address pools, not the engine's own, which are larger.
+		if got := p.Docker(t).Docker(t, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "hello_default"); !strings.HasSuffix(got, "/24") {
+			t.Errorf("the network of the stack on %s is %s", p.Name, got)
+		}
 	}
 	// LAN and published ports, from one Pi to another.
 	if body := c.Pis[0].Run(t, "curl", "-sSf", "http://pi4:8080/"); !strings.HasPrefix(body, "good day from pi4") {
