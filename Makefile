@@ -26,8 +26,8 @@ run: need-go ## Start Consul and brambled here, run the hello stack, stop all of
 	@scripts/run
 
 .PHONY: test
-test: need-go ## Everything: unit, lint, vuln, contract, e2e
-	@scripts/stages unit lint vuln contract e2e
+test: need-go ## Everything: unit, lint, vuln, contract, e2e, lab-test
+	@scripts/stages unit lint vuln contract e2e lab-test
 
 .PHONY: test-long
 test-long: need-go ## The tests that take long, half an hour or more; the results go to docs/test-long.md
@@ -52,7 +52,16 @@ contract: need-go ## The contract tests against real Consul and a real Docker En
 e2e: need-go ## End-to-end tests on one node: real Consul, real Docker Engine, the real binary
 	@scripts/require dockerd docker iptables ip promtool systemd-analyze
 	@scripts/consul >/dev/null
-	$(GO_TEST) -tags e2e -count=1 -timeout 30m ./e2e/...
+	$(GO_TEST) -tags e2e -count=1 -timeout 30m ./e2e ./e2e/harness
+
+.PHONY: lab
+lab: need-go ## Three Pis on this machine with the hello stack: enter, cut off, kill them; Ctrl-C removes all of it
+	@scripts/lab up
+
+.PHONY: lab-test
+lab-test: need-go ## End-to-end tests on three Pis, booted as machines from the .deb
+	@scripts/lab prepare
+	$(GO_TEST) -tags e2e -count=1 -timeout 15m -v ./e2e/lab
 
 SOAK ?= 10m
 .PHONY: soak
@@ -85,6 +94,10 @@ build: need-go ## A static binary in bin/; GOARCH=arm64 or GOARCH=armhf for a Pi
 	CGO_ENABLED=0 GOARCH=$(or $(GOARCH),$(shell go env GOARCH)) GOARM=$(GOARM) go build -trimpath -buildvcs=false \
 		-ldflags '-s -w -X main.version=$(VERSION)' -o $(OUTPUT) ./cmd/brambled
 	@ls -l $(OUTPUT)
+
+.PHONY: deb
+deb: need-go ## The Debian package in dist/; GOARCH=arm64 or GOARCH=armhf for a Pi
+	@scripts/deb $(GOARCH)
 
 .PHONY: clean
 clean: ## Remove what make has built here

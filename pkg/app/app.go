@@ -217,6 +217,7 @@ func (a *App) parts() map[string]func(context.Context) error {
 		"desired":  plain(a.follow),
 		"watch":    plain(a.join),
 		"presence": plain(a.presence.Run),
+		"named":    plain(a.named),
 		"status":   plain(a.reports.Run),
 		"memory":   plain(a.memory.run),
 		"persons":  a.decisions,

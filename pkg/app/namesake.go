@@ -30,6 +30,19 @@ func (a *App) ownsName(ctx context.Context) error {
 	return nil
 }
 
+// named asks for a pass whenever it changes that this node is seen by the others: a pass makes the hold that tells of it, and takes
+// it back. Without one, nothing else happening on the node, it would stay as long as the resync takes.
+func (a *App) named(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.presence.Changed():
+			a.loop.Trigger()
+		}
+	}
+}
+
 // presenceHold is the hold of a node that is not seen by the others.
 func presenceHold(err error) status.Hold {
 	h := status.Hold{Scope: "presence", Cause: "not present", Detail: err.Error(), Lifts: "by itself; nothing that runs depends on it"}
