@@ -83,7 +83,7 @@ func (c *cluster) comesUp(t *testing.T) {
 		version := p.Run(t, "docker", "version", "-f", "{{.Server.Version}}")
 		major, _, _ := strings.Cut(version, ".")
 		engines[major] = true
-		harness.Eventually(t, p.Name+" is present", func() error {
+		harness.Within(t, patience, p.Name+" is present", func() error {
 			_, err := p.Try("consul", "kv", "get", "brambled/presence/"+p.Name)
 			return err
 		})
@@ -176,7 +176,7 @@ func (c *cluster) offlineBoot(t *testing.T) {
 			t.Errorf("%s was made anew by a boot: %v, then %v", name, b, a)
 		}
 	}
-	harness.Eventually(t, "pi3 says that Consul is out of reach", func() error {
+	harness.Within(t, patience, "pi3 says that Consul is out of reach", func() error {
 		causes, err := holds(p)
 		if err == nil && !slices.ContainsFunc(causes, func(cause string) bool { return cause == "no-leader" || cause == "unreachable" }) {
 			err = fmt.Errorf("it holds %v", causes)
@@ -239,7 +239,7 @@ func (c *cluster) upgrade(t *testing.T) {
 	p := c.Pis[0]
 	before, pid := runs(t, c.Pis, "hello", "hello-web-1", "hello-worker-1"), p.MainPID(t, "brambled")
 	p.Run(t, "dpkg", "-i", "/root/brambled.deb")
-	harness.Eventually(t, "brambled runs again", func() error {
+	harness.Within(t, patience, "brambled runs again", func() error {
 		now, err := p.Try("systemctl", "show", "-P", "MainPID", "brambled")
 		if err == nil && (now == pid || now == "0") {
 			err = fmt.Errorf("its process is %s, was %s", now, pid)
@@ -278,7 +278,7 @@ func (c *cluster) swarm(t *testing.T) {
 	began = time.Now()
 	first.Run(t, "docker", "service", "create", "-d", "--name", "app", "--mode", "global", "--network", "mesh",
 		"--endpoint-mode", "dnsrr", "--no-resolve-image", "brambled/hello:1")
-	harness.Eventually(t, "the service runs on three Pis", func() error {
+	harness.Within(t, patience, "the service runs on three Pis", func() error {
 		out, err := first.Try("docker", "service", "ls", "--format", "{{.Replicas}}")
 		if err == nil && out != "3/3" {
 			err = errors.New(out)
