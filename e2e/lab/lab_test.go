@@ -3,7 +3,6 @@
 package lab_test
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func TestCluster(t *testing.T) {
 		{"a Consul that hangs changes nothing", c.consulHangs},
 		{"an upgrade of the package restarts brambled alone", c.upgrade},
 		{"a delete removes it everywhere", c.deleted},
-		{"a Swarm of three managers runs a service", c.swarm},
+		{"a Swarm of three managers runs what a stack says", c.swarm},
 	} {
 		if !t.Run(s.name, s.run) {
 			return // the next one begins where this should have ended
@@ -267,23 +266,4 @@ func (c *cluster) deleted(t *testing.T) {
 	c.Pis[2].Consul(t, "kv", "delete", key)
 	runs(t, c.Pis, "hello")
 	c.times.took("delete → gone from four Pis", began)
-}
-
-func (c *cluster) swarm(t *testing.T) {
-	began := time.Now()
-	c.Swarm(t)
-	c.times.took("a Swarm of three managers is ready", began)
-	first := c.Pis[0]
-	first.Run(t, "docker", "network", "create", "-d", "overlay", "--attachable", "mesh")
-	began = time.Now()
-	first.Run(t, "docker", "service", "create", "-d", "--name", "app", "--mode", "global", "--network", "mesh",
-		"--endpoint-mode", "dnsrr", "--no-resolve-image", "brambled/hello:1")
-	harness.Within(t, patience, "the service runs on three Pis", func() error {
-		out, err := first.Try("docker", "service", "ls", "--format", "{{.Replicas}}")
-		if err == nil && out != "3/3" {
-			err = errors.New(out)
-		}
-		return err
-	})
-	c.times.took("a Swarm service runs on three Pis", began)
 }

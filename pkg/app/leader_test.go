@@ -234,3 +234,25 @@ func TestLeaderWithoutSwarm(t *testing.T) {
 	d.formSwarm(t)
 	d.swarmIs(t, "web", status.Running)
 }
+
+// A node that is in no Swarm, or a worker of one, makes room for a manager: only that one can do what there is to do.
+func TestLeaderMakesRoom(t *testing.T) {
+	t.Parallel()
+	d := start(t, quickly)
+	d.leads(t)
+	d.store.Put("brambled/stacks/web", inSwarm(""))
+	d.swarmIs(t, "web", status.Held)
+	manager := &instance{engine: dockertest.New(t), store: d.store, cfg: d.cfg}
+	manager.engine.AddImage("hello:1", dockertest.Image{})
+	manager.cfg.Node, manager.cfg.StateDir, manager.cfg.Docker.Host = "pi2", filepath.Join(t.TempDir(), "state"), manager.engine.Host()
+	manager.run(t)
+	manager.formSwarm(t)
+	d.swarmIs(t, "web", status.Running)
+	if n := d.led(); n.Leader != "pi2" {
+		t.Errorf("%s leads", n.Leader)
+	}
+	manager.leads(t)
+	if d.app.leading.Load() != nil {
+		t.Error("the one that made room is back")
+	}
+}

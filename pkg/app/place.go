@@ -12,8 +12,12 @@ import (
 	"github.com/brambled/brambled/pkg/docker"
 )
 
-// placePoll is how often a node looks at its part in the Swarm without an event: losing the quorum makes none.
-const placePoll = 15 * time.Second
+// How often a node looks at its part in the Swarm without an event: losing the quorum makes none. One that leads and cannot
+// change a Swarm looks sooner whether somebody else can.
+const (
+	placePoll  = 15 * time.Second
+	leaderPoll = 3 * time.Second
+)
 
 // place is this engine's part in a Swarm, and whether another node is a manager.
 type place struct {
@@ -41,15 +45,19 @@ func (p *place) get() docker.SwarmNode {
 
 // followPlace keeps up with this engine's part in a Swarm, and says it in the presence.
 func (a *App) followPlace(ctx context.Context) {
-	tick := time.NewTicker(placePoll)
-	defer tick.Stop()
 	for ctx.Err() == nil {
 		a.lookAtPlace(ctx)
+		next := placePoll
+		if a.leading.Load() != nil && !a.place.get().Control {
+			next = leaderPoll
+		}
+		t := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
 		case <-a.place.wake:
-		case <-tick.C:
+		case <-t.C:
 		}
+		t.Stop()
 	}
 }
 
@@ -65,10 +73,12 @@ func (a *App) lookAtPlace(ctx context.Context) {
 		now.Control = false
 	}
 	a.presence.SetSwarm(now.ID, now.Control)
-	elsewhere := !now.Control && now.ID != "" && a.seesManager(ctx)
+	elsewhere := !now.Control && a.leading.Load() != nil && a.seesManager(ctx)
 	a.place.mu.Lock()
 	changed := a.place.now.ID != now.ID || a.place.now.Control != now.Control
-	a.place.now, a.place.elsewhere = now, elsewhere
+	a.place.now = now
+	// Who has made room remembers for whom, or it would be back at once.
+	a.place.elsewhere = !now.Control && (elsewhere || a.place.elsewhere && a.leading.Load() == nil)
 	a.place.mu.Unlock()
 	if changed {
 		a.assemble()
@@ -82,10 +92,11 @@ func (a *App) seesManager(ctx context.Context) bool {
 	return err == nil && slices.ContainsFunc(there, func(p consul.Presence) bool { return p.Manager && p.Node != a.cfg.Node })
 }
 
-// manages reports whether this node can do all that a leader may have to do: change the Swarm, where it is in one.
+// manages reports whether this node can do all that a leader may have to do: change the Swarm, where there is one.
 func (a *App) manages() bool {
-	now := a.place.get()
-	return now.Control || now.ID == ""
+	a.place.mu.Lock()
+	defer a.place.mu.Unlock()
+	return a.place.now.Control || a.place.now.ID == "" && !a.place.elsewhere
 }
 
 // managerElsewhere reports whether another node is there that can change the Swarm while this one cannot.
