@@ -23,11 +23,11 @@ const patience = 2 * time.Minute
 // container is what the scenarios look at: who it is, and whether it is still the same process.
 type container struct{ ID, State, PID string }
 
-// containers are a stack's containers on a Pi by name, running or not.
+// containers are a stack's own containers on a Pi by name, running or not; those of Swarm's tasks are none.
 func containers(t *testing.T, p *lab.Pi, stack string) (map[string]container, error) {
 	t.Helper()
 	engine := p.Docker(t)
-	ids, err := engine.TryDocker("ps", "-aq", "--no-trunc", "--filter", "label=brambled.stack="+stack)
+	ids, err := engine.TryDocker("ps", "-aq", "--no-trunc", "--filter", "label=brambled.stack="+stack, "--filter", "label=brambled.replica")
 	if err != nil || ids == "" {
 		return nil, err
 	}
