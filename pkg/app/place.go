@@ -21,6 +21,7 @@ type place struct {
 
 	mu        sync.Mutex
 	now       docker.SwarmNode
+	known     bool // the engine answered the last time
 	elsewhere bool
 }
 
@@ -37,6 +38,13 @@ func (p *place) get() docker.SwarmNode {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now
+}
+
+// tasks are the containers of Swarm on this engine; false while that is not known.
+func (p *place) tasks() ([]docker.LocalTask, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now.Tasks, p.known
 }
 
 // followPlace keeps up with this engine's part in a Swarm, and says it in the presence.
@@ -68,12 +76,13 @@ func (a *App) lookAtPlace(ctx context.Context) {
 	elsewhere := !now.Control && now.ID != "" && a.seesManager(ctx)
 	a.place.mu.Lock()
 	changed := a.place.now.ID != now.ID || a.place.now.Control != now.Control
-	a.place.now, a.place.elsewhere = now, elsewhere
+	a.place.now, a.place.known, a.place.elsewhere = now, err == nil, elsewhere
 	a.place.mu.Unlock()
 	if changed {
 		a.assemble()
 		a.trigger()
 	}
+	a.registrar.news()
 }
 
 // seesManager reports whether another node that is present is a manager.
