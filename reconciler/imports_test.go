@@ -18,7 +18,7 @@ const module = "github.com/brambled/brambled/"
 // The rules of who may import what. They are what keeps planning pure and each outside dependency behind one package; the
 // linter says the same with more words.
 var (
-	pure      = []string{"reconciler/spec", "reconciler/plan", "reconciler/node", "reconciler/swarm", "reconciler/quorum"}
+	pure      = []string{"reconciler/spec", "reconciler/plan", "reconciler/node", "reconciler/swarm", "reconciler/quorum", "reconciler/catalog"}
 	impure    = []string{"os", "net", "log", "context", "math/rand"}
 	importers = map[string]string{ // of a module: the folder that may
 		"github.com/compose-spec/compose-go": "pkg/compose",

@@ -61,6 +61,7 @@ type App struct {
 	leading     atomic.Pointer[leading] // nil while another leads
 	place       *place
 	prepulls    *prepulls
+	registrar   *registrar
 	swarmGauges *status.SwarmMetrics
 
 	guard     *guard
@@ -158,6 +159,7 @@ func (a *App) recall() error {
 	}
 	a.elector = elector
 	a.presence = consul.NewPresenter(a.store, self, c.SessionTTL, a.log.Named("presence"))
+	a.registrar = newRegistrar(a.store, a.runningHere, a.presence.Changed(), a.log.Named("catalog"))
 	a.reports = status.NewPublisher(a.writeReport, a.log.Named("status"))
 	a.reports.Resume(func(ctx context.Context) ([]byte, error) {
 		e, _, err := a.store.Get(ctx, a.reportKey())
@@ -225,6 +227,7 @@ func (a *App) parts() map[string]func(context.Context) error {
 		"leader":   plain(a.stand),
 		"place":    plain(a.followPlace),
 		"prepull":  plain(a.followPrepulls),
+		"catalog":  plain(a.registrar.run),
 	}
 }
 

@@ -95,6 +95,7 @@ func (a *App) passReport(p nodePass) {
 	}
 	lasts := a.failing()
 	a.logPass(p.Err)
+	a.registrar.news()
 	if a.passing == nil {
 		return
 	}

@@ -25,6 +25,7 @@ type place struct {
 
 	mu        sync.Mutex
 	now       docker.SwarmNode
+	known     bool // the engine answered the last time
 	elsewhere bool
 }
 
@@ -41,6 +42,13 @@ func (p *place) get() docker.SwarmNode {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now
+}
+
+// tasks are the containers of Swarm on this engine; false while that is not known.
+func (p *place) tasks() ([]docker.LocalTask, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now.Tasks, p.known
 }
 
 // followPlace keeps up with this engine's part in a Swarm, and says it in the presence.
@@ -76,7 +84,7 @@ func (a *App) lookAtPlace(ctx context.Context) {
 	elsewhere := !now.Control && a.leading.Load() != nil && a.seesManager(ctx)
 	a.place.mu.Lock()
 	changed := a.place.now.ID != now.ID || a.place.now.Control != now.Control
-	a.place.now = now
+	a.place.now, a.place.known = now, err == nil
 	// Who has made room remembers for whom, or it would be back at once.
 	a.place.elsewhere = !now.Control && (elsewhere || a.place.elsewhere && a.leading.Load() == nil)
 	a.place.mu.Unlock()
@@ -84,6 +92,7 @@ func (a *App) lookAtPlace(ctx context.Context) {
 		a.assemble()
 		a.trigger()
 	}
+	a.registrar.news()
 }
 
 // seesManager reports whether another node that is present is a manager.

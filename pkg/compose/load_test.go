@@ -461,3 +461,19 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// A changed registration replaces no container and updates no Swarm service.
+func TestRegistrationIsNotHashed(t *testing.T) {
+	hashes := func(register string) (out []string) {
+		file := "services:\n  box: { image: a, ports: [\"80:80\"], x-brambled: { nodes: all" + register + " } }\n" +
+			"  task: { image: a, ports: [\"81:80\"], x-brambled: { swarm: true" + register + " } }\n"
+		loaded, err := Load("web", "web", []byte(file), Env{Node: "pi1", Owner: "c1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{loaded.Stack.Services[0].Container.Hash, loaded.Swarm.Services[0].Hash}
+	}
+	if diff := cmp.Diff(hashes(""), hashes(", register: { port: 80, tags: [a] }")); diff != "" {
+		t.Errorf("-without +with:\n%s", diff)
+	}
+}

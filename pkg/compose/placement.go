@@ -14,12 +14,13 @@ import (
 const extension = "x-brambled"
 
 // extensionKeys are the keys under x-brambled.
-var extensionKeys = []string{"nodes", "swarm", "heal", "prepull"}
+var extensionKeys = []string{"nodes", "swarm", "heal", "prepull", "register"}
 
 // placement is where a service runs, and what else its x-brambled says.
 type placement struct {
 	heal     spec.Heal
 	prepull  spec.Prepull
+	register []registration
 	swarm    bool
 	selector string // as written
 	here     bool
@@ -29,7 +30,7 @@ type placement struct {
 // placements reads x-brambled of the file and of each service.
 func (r *render) placements() (map[string]placement, Problems) {
 	top := find(r.d.root, extension)
-	found := r.d.extension(top, extension)
+	found := append(r.d.extension(top, extension), r.d.registeredByAll(top)...)
 	found = append(found, r.d.misspelt(r.d.root, "")...)
 	out := map[string]placement{}
 	for _, svc := range entries(find(r.d.root, "services")) {
@@ -44,6 +45,8 @@ func (r *render) placements() (map[string]placement, Problems) {
 		heal, problems := r.heal(join("services."+at, extension), top, own)
 		p.heal, found = heal, append(found, problems...)
 		p.prepull, problems = r.prepull(join("services."+at, extension), top, own)
+		found = append(found, problems...)
+		p.register, problems = r.registrations(svc.key, join("services."+at, extension), own)
 		found = append(found, problems...)
 		found = append(found, r.otherKind(p, join("services."+at, extension), own)...)
 		out[svc.key] = p

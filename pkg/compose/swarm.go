@@ -44,6 +44,8 @@ func (r *render) swarmService(s types.ServiceConfig) spec.SwarmService {
 	out.Files = r.swarmFiles(s, at)
 	out.DependsOn = dependencies(s)
 	out.Deploy = r.deploy(s, at, out)
+	onHost := slices.ContainsFunc(out.Networks, func(a spec.Attachment) bool { return a.Network == "host" })
+	out.Register = r.registered(s.Name, onHost, taskPorts(out.Deploy.Ports))
 	out.Hash = spec.HashSwarmService(out)
 	return out
 }

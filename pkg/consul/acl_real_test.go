@@ -102,10 +102,15 @@ func aclClient(t *testing.T, address, token string) *api.Client {
 // lesser makes a policy and a token with it.
 func lesser(c *contest, manager *api.Client, rules string) (policy, token string) {
 	c.Helper()
+	return lesserNamed(c, manager, "lesser", rules)
+}
+
+func lesserNamed(c *contest, manager *api.Client, name, rules string) (policy, token string) {
+	c.Helper()
 	var made *api.ACLPolicy
 	c.eventually("the server takes a policy", func() bool {
 		var err error
-		made, _, err = manager.ACL().PolicyCreate(&api.ACLPolicy{Name: "lesser", Rules: rules}, nil)
+		made, _, err = manager.ACL().PolicyCreate(&api.ACLPolicy{Name: name, Rules: rules}, nil)
 		return err == nil
 	})
 	t, _, err := manager.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{ID: made.ID}}}, nil)

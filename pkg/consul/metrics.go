@@ -17,6 +17,7 @@ const (
 	opDelete  op = "delete"
 	opTxn     op = "txn"
 	opSession op = "session"
+	opAgent   op = "agent"
 )
 
 const outcomeOK = "ok"
@@ -54,7 +55,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "brambled_consul_presence_held", Help: "1 while this node's presence key is held.",
 		}),
 	}
-	for _, o := range []op{opList, opGet, opPut, opDelete, opTxn, opSession} {
+	for _, o := range []op{opList, opGet, opPut, opDelete, opTxn, opSession, opAgent} {
 		m.requests.WithLabelValues(string(o), outcomeOK)
 		for _, c := range causes {
 			if !c.ofContents() {

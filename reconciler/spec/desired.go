@@ -124,6 +124,8 @@ type Service struct {
 	Restart   Restart
 	// Heal is no part of the hash: it changes without a new container.
 	Heal Heal `json:",omitempty"`
+	// Register is how the service is known in the catalog, sorted by name, then port. It is no part of the hash.
+	Register []Registration `json:",omitempty"`
 	// Done are the replicas, sorted, whose job has ended with success under this hash: it stays done when the container that
 	// shows it is lost.
 	Done []int `json:",omitempty"`

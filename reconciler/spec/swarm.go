@@ -95,6 +95,8 @@ type SwarmService struct {
 	Volumes  []SwarmMount
 	Body     Body   // what runs in each task
 	Deploy   Deploy // how Swarm runs it
+	// Register is how the service is known in the catalog, sorted by name, then port. It is no part of the hash.
+	Register []Registration `json:",omitempty"`
 }
 
 // Deploy is everything of a Swarm service beside its container that planning, but for Update.FailureAction and

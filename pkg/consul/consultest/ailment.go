@@ -148,8 +148,9 @@ func (s *Server) Restart() {
 	s.wake()
 }
 
-// Wipe is a restart with an empty data folder: no key, no session, and indexes that start small again.
+// Wipe is a restart with an empty data folder: no key, no session, no service, and indexes that start small again.
 func (s *Server) Wipe() {
+	s.WipeAgent()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, held := range s.world.sessions {

@@ -5,5 +5,6 @@
 // over a socket (Start) and without one (Transport), so that it also works inside a testing/synctest bubble: whatever waits
 // here waits on channels and timers of the bubble.
 //
-// What it does not model: ACLs (a filter switch stands for them), datacenters, stale reads, the catalog, several servers.
+// What it does not model: ACLs (a filter switch stands for them), datacenters, stale reads, several servers, and the catalog but for
+// the services of one agent with one check each, which it does not remove for being critical.
 package consultest

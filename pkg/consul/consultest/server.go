@@ -32,6 +32,7 @@ type Server struct {
 	filters  []*filter
 	indexes  map[string]uint64 // what lists under a prefix report as their index instead of the truth
 	requests map[string]int
+	services map[string]*Service        // of the agent, by id
 	parked   map[string]<-chan struct{} // by key, the news that the last reader of it waits for
 	waiting  atomic.Int32               // requests that a failure keeps waiting
 	incarn   int                        // goes up when the process "restarts": parked requests of older ones are cut
@@ -41,7 +42,8 @@ type Server struct {
 func New() *Server {
 	return &Server{
 		MinTTL: minTTL, world: newWorld(firstIndex), moved: make(chan struct{}),
-		indexes: map[string]uint64{}, requests: map[string]int{}, parked: map[string]<-chan struct{}{},
+		services: map[string]*Service{},
+		indexes:  map[string]uint64{}, requests: map[string]int{}, parked: map[string]<-chan struct{}{},
 	}
 }
 
@@ -104,6 +106,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.write(w, r, strings.TrimPrefix(path, "kv/"))
 	case strings.HasPrefix(path, "session/"):
 		s.session(w, r, strings.TrimPrefix(path, "session/"))
+	case strings.HasPrefix(path, "agent/"):
+		s.agent(w, r, strings.TrimPrefix(path, "agent/"))
 	case path == "txn":
 		s.txn(w, r)
 	case path == "status/leader":

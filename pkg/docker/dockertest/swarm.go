@@ -180,6 +180,12 @@ func (s *Server) SetNode(hostname string, change func(*swarmapi.Node)) {
 	s.t.Fatalf("fake Swarm: no node %s", hostname)
 }
 
+// Drain keeps new tasks from a node, as `docker node update --availability drain` does.
+func (s *Server) Drain(hostname string) {
+	s.t.Helper()
+	s.SetNode(hostname, func(n *swarmapi.Node) { n.Spec.Availability = swarmapi.NodeAvailabilityDrain })
+}
+
 func (s *Server) listNodes(w http.ResponseWriter, _ *http.Request) {
 	reply(w, 200, values(s.swarm.nodes))
 }
