@@ -223,6 +223,30 @@ func TestOneLeads(t *testing.T) {
 	})
 }
 
+// A node that is in no Swarm leaves the lead to a manager, as a worker does: it could not change anything for the others.
+func TestManagerLeadsAndNotStranger(t *testing.T) {
+	t.Parallel()
+	d := start(t, quickly)
+	d.leads(t)
+	manager := &instance{engine: dockertest.New(t), store: d.store, cfg: d.cfg}
+	manager.engine.AddImage("hello:1", dockertest.Image{})
+	manager.cfg.Node, manager.cfg.StateDir = "pi2", filepath.Join(t.TempDir(), "state")
+	manager.cfg.Docker.Host = manager.engine.Host()
+	manager.run(t)
+	manager.formSwarm(t)
+	d.store.Put("brambled/stacks/web", inSwarm(""))
+	eventually(t, "the first one sees the manager", func() error {
+		if d.app.place.look(); !d.app.managerElsewhere() {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	d.swarmIs(t, "web", status.Running)
+	if n := d.led(); n.Leader != "pi2" {
+		t.Errorf("the report is by %s", n.Leader)
+	}
+}
+
 // Without a Swarm the service waits, and says for what.
 func TestLeaderWithoutSwarm(t *testing.T) {
 	t.Parallel()

@@ -65,7 +65,7 @@ func (a *App) lookAtPlace(ctx context.Context) {
 		now.Control = false
 	}
 	a.presence.SetSwarm(now.ID, now.Control)
-	elsewhere := !now.Control && now.ID != "" && a.seesManager(ctx)
+	elsewhere := !now.Control && a.seesManager(ctx)
 	a.place.mu.Lock()
 	changed := a.place.now.ID != now.ID || a.place.now.Control != now.Control
 	a.place.now, a.place.elsewhere = now, elsewhere
@@ -82,10 +82,12 @@ func (a *App) seesManager(ctx context.Context) bool {
 	return err == nil && slices.ContainsFunc(there, func(p consul.Presence) bool { return p.Manager && p.Node != a.cfg.Node })
 }
 
-// manages reports whether this node can do all that a leader may have to do: change the Swarm, where it is in one.
+// manages reports whether this node can do all that a leader may have to do: change the Swarm, where there is one. A node in no
+// Swarm cannot change the one of the others.
 func (a *App) manages() bool {
-	now := a.place.get()
-	return now.Control || now.ID == ""
+	a.place.mu.Lock()
+	defer a.place.mu.Unlock()
+	return a.place.now.Control || a.place.now.ID == "" && !a.place.elsewhere
 }
 
 // managerElsewhere reports whether another node is there that can change the Swarm while this one cannot.
