@@ -39,8 +39,17 @@ type Proxy struct {
 // they come, hijacked connections (attach, exec) byte by byte.
 func SocketProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
+	return SocketProxyAt(t, upstream, "")
+}
+
+// SocketProxyAt is SocketProxy with a socket at a path of the caller's, so that a client in another mount namespace finds it.
+func SocketProxyAt(t testing.TB, upstream, address string) *Proxy {
+	t.Helper()
 	p := newProxy(t, "unix", upstream)
-	p.address = filepath.Join(filepath.Dir(p.Log), "docker.sock")
+	p.address = address
+	if address == "" {
+		p.address = filepath.Join(filepath.Dir(p.Log), "docker.sock")
+	}
 	p.Host = "unix://" + p.address
 	p.Up(t)
 	return p

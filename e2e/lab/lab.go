@@ -116,14 +116,38 @@ func (l *Lab) Swarm(t testing.TB) {
 	})
 }
 
+// AtOnce cuts the power of all Pis, then gives it back to all at the same moment.
+func (l *Lab) AtOnce(t testing.TB) {
+	t.Helper()
+	for _, verb := range []string{"kill", "boot"} {
+		errs := make(chan error, len(l.Pis))
+		for _, p := range l.Pis {
+			go func() { errs <- l.try(verb, p.Name) }()
+		}
+		var all error
+		for range l.Pis {
+			all = errors.Join(all, <-errs)
+		}
+		if all != nil {
+			t.Fatal(all)
+		}
+	}
+}
+
 // do has the script act on a Pi.
 func (l *Lab) do(t testing.TB, verb, pi string) {
 	t.Helper()
+	if err := l.try(verb, pi); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *Lab) try(verb, pi string) error {
 	cmd := exec.Command(l.script, verb, pi)
 	cmd.Env = append(os.Environ(), "BRAMBLED_LAB="+l.Dir)
 	log, err := os.OpenFile(filepath.Join(l.Dir, "lab.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		t.Fatalf("open log of lab: %v", err)
+		return fmt.Errorf("open log of lab: %w", err)
 	}
 	defer log.Close() //nolint:errcheck // written by the script
 	// A file, not a pipe: the machine that boots keeps its end, and a pipe would be waited for until it ends.
@@ -131,6 +155,7 @@ func (l *Lab) do(t testing.TB, verb, pi string) {
 	// Ctrl-C at the terminal is for the test to act on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", verb, pi, err, harness.Tail(log.Name(), 10))
+		return fmt.Errorf("%s %s: %w\n%s", verb, pi, err, harness.Tail(log.Name(), 10))
 	}
+	return nil
 }

@@ -36,13 +36,15 @@ const key = "brambled/stacks/hello"
 // cluster is the lab that all scenarios share, in the order in which they stand: each leaves it converged for the next.
 type cluster struct {
 	*lab.Lab
+	t     *testing.T // of them all
 	times times
+	lead  leadership
 }
 
 // One cluster, from blank Pis to an empty one, and what a home does to it in between.
 func TestCluster(t *testing.T) {
 	began := time.Now()
-	c := &cluster{Lab: lab.Start(t, 4)}
+	c := &cluster{Lab: lab.Start(t, 4), t: t}
 	c.times.took("four blank Pis up, with Consul and brambled", began)
 	t.Cleanup(func() { t.Logf("what took how long:\n%s", strings.Join(c.times.lines, "\n")) })
 	for _, s := range []struct {
@@ -61,6 +63,21 @@ func TestCluster(t *testing.T) {
 		{"an upgrade of the package restarts brambled alone", c.upgrade},
 		{"a delete removes it everywhere", c.deleted},
 		{"a Swarm of three managers runs what a stack says", c.swarm},
+		{"a leader runs a Swarm service", c.leaderActs},
+		{"the leader is killed", c.leaderKilled},
+		{"the leader freezes", c.leaderFrozen},
+		{"the leader is stopped", c.leaderStopped},
+		{"the leader is stopped in the middle of an update", c.leaderStoppedMidway},
+		{"the leader's session is destroyed", c.leaderSession},
+		{"the leader's Consul is restarted", c.leaderAgent},
+		{"the leader of Consul is killed", c.leaderConsul},
+		{"the frozen leader wakes up", c.leaderResumed},
+		{"the leader is cut off", c.leaderMuted},
+		{"the leader hears nothing", c.leaderDeaf},
+		{"the leader's line is bad", c.leaderWeak},
+		{"the engine of Swarm's leader is killed", c.leaderEngine},
+		{"the leader's Pi loses power", c.leaderPower},
+		{"all Pis boot at once", c.leaderColdStart},
 	} {
 		if !t.Run(s.name, s.run) {
 			return // the next one begins where this should have ended

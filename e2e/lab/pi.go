@@ -88,7 +88,13 @@ func (p *Pi) Cut(t testing.TB) { t.Helper(); p.lab.do(t, "cut", p.Name) }
 // forgotten when the Pi is mended.
 func (p *Pi) Mute(t testing.TB) { t.Helper(); p.lab.do(t, "mute", p.Name) }
 
-// Mend ends Cut and Mute.
+// Deafen drops every packet that comes to the Pi, without a word; what it says is heard. Mend ends it.
+func (p *Pi) Deafen(t testing.TB) { t.Helper(); p.lab.do(t, "deafen", p.Name) }
+
+// Weaken makes the Pi's line a bad one: a fifth of its packets is lost in each direction, what it sends goes at 1 Mbit/s.
+func (p *Pi) Weaken(t testing.TB) { t.Helper(); p.lab.do(t, "weaken", p.Name) }
+
+// Mend ends Cut, Mute, Deafen and Weaken.
 func (p *Pi) Mend(t testing.TB) { t.Helper(); p.lab.do(t, "mend", p.Name) }
 
 // Pause freezes the main process of one of the Pi's services, SIGSTOP, until Resume.
