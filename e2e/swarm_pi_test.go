@@ -198,6 +198,9 @@ func (p *swarmPi) reached(want marked) (lives, error) {
 
 // converged holds that the leader reports the stacks of services as converged and no other stack.
 func (p *swarmPi) converged(want marked) error {
+	if _, there := p.consul.Get(p.top, "brambled/status/swarm"); !there && len(want) == 0 {
+		return nil // it has never had anything to report
+	}
 	r, err := p.swarmReport()
 	if err != nil {
 		return err
