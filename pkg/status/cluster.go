@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
@@ -106,6 +107,14 @@ func (b *swarmBuilder) stack(st spec.SwarmStack) Stack {
 	for _, s := range out.Services {
 		out.State = worse(out.State, stackLevel(s.State))
 	}
+	waits, stuck := b.ownWaits(st.Name, st.Owner)
+	out.Waits = waits
+	switch {
+	case stuck:
+		out.State = worse(out.State, Failed)
+	case len(waits) > 0:
+		out.State = worse(out.State, Converging)
+	}
 	switch {
 	case out.Error != "":
 		out.State = Held
@@ -116,17 +125,30 @@ func (b *swarmBuilder) stack(st spec.SwarmStack) Stack {
 	return out
 }
 
-// leaving are the stacks that are no longer desired and have services yet.
+// leaving are the stacks that are no longer desired and have something yet: services, or a network, config or secret that
+// is being removed. One that stays for a roll back of another stack is none.
 func (b *swarmBuilder) leaving() []Stack {
 	by := map[string]*Stack{}
+	stack := func(name string) *Stack {
+		if by[name] == nil {
+			by[name] = &Stack{Name: name, State: Removing, Why: name + " is no longer desired and is being removed", Services: []Service{}}
+		}
+		return by[name]
+	}
 	for _, s := range b.services {
-		if _, desired := b.Desired.Stack(s.Stack); desired {
-			continue
+		if _, desired := b.Desired.Stack(s.Stack); !desired {
+			st := stack(s.Stack)
+			st.Services = append(st.Services, b.leftover(spec.SwarmStack{}, s))
 		}
-		if by[s.Stack] == nil {
-			by[s.Stack] = &Stack{Name: s.Stack, State: Removing, Why: s.Stack + " is no longer desired and is being removed"}
+	}
+	for _, r := range b.owned() {
+		_, desired := b.Desired.Stack(r.stack)
+		if moving := b.lanes[r.subject].Key != "" || b.Observed.Busy[r.subject]; !desired && (moving || len(b.waits[r.subject]) > 0) {
+			st := stack(r.stack)
+			if st.Waits, _ = b.ownWaits(r.stack, r.owner); len(st.Waits) > 0 {
+				st.Why = st.Waits[0]
+			}
 		}
-		by[s.Stack].Services = append(by[s.Stack].Services, b.leftover(spec.SwarmStack{}, s))
 	}
 	var out []Stack
 	for _, st := range by {
@@ -134,6 +156,49 @@ func (b *swarmBuilder) leaving() []Stack {
 		out = append(out, *st)
 	}
 	return out
+}
+
+// resource is a network, config or secret by the key of its lane, and whose it is.
+type resource struct{ subject, stack, owner string }
+
+// owned are the networks, configs and secrets that are there and ours, sorted.
+func (b *swarmBuilder) owned() []resource {
+	var out []resource
+	for _, n := range b.Observed.Networks {
+		out = append(out, resource{"network " + n.Name, n.Stack, n.Owner})
+	}
+	for _, o := range b.Observed.Objects {
+		out = append(out, resource{string(o.Kind) + " " + o.Name, o.Stack, o.Owner})
+	}
+	out = slices.DeleteFunc(out, func(r resource) bool { return !b.Desired.Owned(r.owner) })
+	slices.SortFunc(out, func(x, y resource) int { return cmp.Compare(x.subject, y.subject) })
+	return out
+}
+
+// ownWaits are the waits of a stack's networks, configs and secrets, wanted or leaving, and whether one of them needs a person.
+func (b *swarmBuilder) ownWaits(stack, owner string) (texts []string, stuck bool) {
+	var subjects []string
+	st, _ := b.Desired.Stack(stack)
+	for _, n := range st.Networks {
+		subjects = append(subjects, "network "+n.Name)
+	}
+	for _, o := range st.Objects {
+		subjects = append(subjects, string(o.Kind)+" "+o.Name)
+	}
+	for _, r := range b.owned() {
+		if r.stack == stack && r.owner == owner {
+			subjects = append(subjects, r.subject)
+		}
+	}
+	slices.Sort(subjects)
+	for _, subject := range slices.Compact(subjects) {
+		for _, w := range b.waits[subject] {
+			texts = append(texts, scrub(w.String()))
+			// One that waits for itself is external and does not exist.
+			stuck = stuck || needsPerson(w.For) || w.For == plan.WaitNetwork || w.For == plan.WaitObject
+		}
+	}
+	return texts, stuck
 }
 
 func (b *swarmBuilder) leftover(st spec.SwarmStack, have swarm.Service) Service {
@@ -210,18 +275,22 @@ func (b *swarmBuilder) updated(have swarm.Service) int {
 func (b *swarmBuilder) judge(subject string, svc spec.SwarmService, have swarm.Service, there bool, out *Service) {
 	waits := b.waits[subject]
 	failed := slices.IndexFunc(waits, func(w plan.Wait) bool { return w.For == plan.WaitFailed })
+	person := slices.IndexFunc(waits, func(w plan.Wait) bool { return needsPerson(w.For) })
 	lane, moving := b.lanes["service "+subject]
+	stack, _, _ := strings.Cut(subject, "/")
 	switch {
 	case b.Err != nil:
 		out.State, out.Why = Unknown, "the Swarm cannot be seen: "+b.Err.Error()
 	case !b.Observed.Control:
 		out.State, out.Why = Held, subject+" waits for a Swarm: the engine of the leader "+b.Leader+" is no manager of one (docker swarm init, docker node promote)"
 	case failed >= 0:
-		out.State, out.Why = Failed, subject+" failed: "+waits[failed].Detail
+		out.State, out.Why = Failed, subject+" failed: "+waits[failed].Detail+"; it is not tried again until its file changes, or brambled retry "+stack
 	case moving:
 		out.State, out.Why = Converging, fmt.Sprintf("%s is being changed: %s", subject, lane.Steps[0])
+	case person >= 0:
+		out.State, out.Why = Failed, waits[person].String()
 	case len(waits) > 0:
-		out.State, out.Why = Converging, waits[0].String()
+		out.State, out.Why = Converging, scrub(waits[0].String())
 	case b.Observed.Busy["service "+subject]:
 		out.State, out.Why = Converging, subject+" is being changed"
 	case there && svc.Mode.Job():
@@ -236,7 +305,7 @@ func (b *swarmBuilder) judge(subject string, svc spec.SwarmService, have swarm.S
 func texts(waits []plan.Wait) []string {
 	var out []string
 	for _, w := range waits {
-		out = append(out, w.String())
+		out = append(out, scrub(w.String()))
 	}
 	return out
 }
