@@ -3,4 +3,4 @@
 package e2e
 
 // rounds is how many random rounds a test makes.
-const rounds = 20
+const rounds = 6

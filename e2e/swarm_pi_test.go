@@ -243,31 +243,6 @@ func (p *swarmPi) runsMarked(t *testing.T, want marked) lives {
 	return out
 }
 
-// swarmSays waits until the leader reports a service in a state, and returns why.
-func (p *swarmPi) swarmSays(t *testing.T, stack, service, state string, words ...string) string {
-	t.Helper()
-	why := ""
-	harness.Eventually(t, fmt.Sprintf("the leader says that %s/%s is %s: %q", stack, service, state, words), func() error {
-		r, err := p.swarmReport()
-		if err != nil {
-			return err
-		}
-		for _, st := range r.Stacks {
-			for _, s := range st.Services {
-				if st.Name != stack || s.Name != service {
-					continue
-				}
-				why = s.Why
-				if lacks := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return strings.Contains(why, w) }); s.State == state && len(lacks) == 0 {
-					return nil
-				}
-			}
-		}
-		return fmt.Errorf("it says %+v", r.Stacks)
-	})
-	return why
-}
-
 // undisturbedBut holds that services kept their versions and their containers, but for those named.
 func (l lives) undisturbedBut(t *testing.T, now lives, but ...string) {
 	t.Helper()
