@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -271,10 +272,16 @@ func (o *Operator) Approve(ctx context.Context, id string, local bool) (status.H
 	if local {
 		return hold, approveLocally(o.cfg.StateDir, id)
 	}
-	if err := o.store.Put(ctx, approvalKeys+id, []byte(hold.Cause+": "+hold.Detail+"\n")); err != nil {
+	if err := o.decide(ctx, id, hold.Cause+": "+hold.Detail); err != nil {
 		return hold, fmt.Errorf("%w; to approve it on this node alone: brambled approve --local %s", err, id)
 	}
 	return hold, nil
+}
+
+// decide writes a decision. It is told from an earlier one for the same thing by the index of its key, which Consul leaves alone
+// when the value is what it was: so no two values are alike.
+func (o *Operator) decide(ctx context.Context, key, what string) error {
+	return o.store.Put(ctx, approvalKeys+key, []byte(what+"\n"+rand.Text()+"\n"))
 }
 
 // findHold looks in the reports of all nodes, and in the daemon's of this machine, which may not be able to write its own.
@@ -305,7 +312,7 @@ func (o *Operator) Retry(ctx context.Context, stack string) error {
 	failed := func(s status.Service) bool { return s.State == status.Failed }
 	for _, n := range nodes {
 		if st, ok := n.Stack(stack); ok && slices.ContainsFunc(st.Services, failed) {
-			return o.store.Put(ctx, approvalKeys+retryKeys+stack, []byte("retry\n"))
+			return o.decide(ctx, retryKeys+stack, "retry")
 		}
 	}
 	return fmt.Errorf("retry %s: no node reports that something of it failed; see brambled status %s", stack, stack)

@@ -309,3 +309,26 @@ func TestHiddenStore(t *testing.T) {
 	d.lifts(t)
 	d.is(t, "web", status.Converged)
 }
+
+// What a person decides a second time is a second decision, though it is the same: the index of its key must move.
+func TestDecidedTwice(t *testing.T) {
+	t.Parallel()
+	d := start(t, nil)
+	d.store.Put("brambled/stacks/web", small)
+	d.is(t, "web", status.Converged)
+	o, err := NewOperator(d.cfg, zaptest.NewLogger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	for range 2 {
+		if err := o.decide(t.Context(), "retry/web", "retry"); err != nil {
+			t.Fatal(err)
+		}
+		p, _ := d.store.Get("brambled/approvals/retry/web")
+		if p.ModifyIndex <= last {
+			t.Errorf("the index is %d, was %d", p.ModifyIndex, last)
+		}
+		last = p.ModifyIndex
+	}
+}
