@@ -47,6 +47,10 @@ func (p *pi) compare(t *testing.T, path string) {
 		if left := p.engine.Docker(t, "ps", "-aq", "--filter", "label=com.docker.compose.project="+stack); left != "" {
 			return fmt.Errorf("there are %s", left)
 		}
+		// Compose would take a network of that name for its own, and find it gone a moment later.
+		if left := p.engine.Docker(t, "network", "ls", "-q", "--filter", "label=brambled.stack="+stack); left != "" {
+			return fmt.Errorf("there are the networks %s", left)
+		}
 		return nil
 	})
 	p.removeVolumes(t, stack)

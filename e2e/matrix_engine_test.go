@@ -444,9 +444,6 @@ func silent(t *testing.T, m *matrix) {
 	if now := m.store(t); now != keys {
 		t.Errorf("keys were written:\n%s\n%s", keys, now)
 	}
-	if n := m.count("GET", "/info"); n > 0 {
-		t.Errorf("the engine was asked for its store %d times", n)
-	}
 }
 
 // settle waits until two looks at disk and store, a resync apart, agree.

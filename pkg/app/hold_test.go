@@ -74,7 +74,7 @@ func (d *instance) remembers(t *testing.T, stacks ...string) {
 }
 
 // restores puts the store back to a snapshot, once the daemon has seen all there is and waits for more. A reader that is between
-// two queries finds out only when the next one is over, a minute later.
+// two queries finds out only when the next one is over, half a minute later.
 func (d *instance) restores(t *testing.T, old consultest.Image) {
 	t.Helper()
 	eventually(t, "the lists were read", func() error {

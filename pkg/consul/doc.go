@@ -15,7 +15,7 @@
 //     deletes cause it once their tombstones are reaped;
 //   - an index of 0 is taken for 1, because a query with 0 does not block;
 //   - every error starts the watch over at 0: a rebuilt Consul has small indexes, and would let a reader with an old, large
-//     one wait for ever. For the same reason a wait is at most a minute;
+//     one wait for ever. For the same reason a wait is at most half a minute;
 //   - a list that starts over, or is answered early with nothing new (so Consul tells of a restored snapshot), makes the
 //     other two be read again before the three are put together: what rewound one rewound all, and the others may still
 //     be parked on an index that is never reached;

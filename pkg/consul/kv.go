@@ -15,7 +15,7 @@ import (
 var ErrConflict = errors.New("the key was changed by somebody else in the meantime")
 
 // maxWait bounds a blocking query. A reader whose index a rebuilt Consul will never reach is stuck for this long.
-const maxWait = 60 * time.Second
+const maxWait = 30 * time.Second
 
 // Entry is one key below a list or prefix.
 type Entry struct {
@@ -111,7 +111,7 @@ func (c *Client) List(ctx context.Context, prefix string) (List, error) {
 }
 
 // WatchPrefix returns everything below a prefix, as soon as it is newer than the index: 0 for the first call, then the
-// returned list's. It also returns when nothing changed for a minute. After an error start again at 0.
+// returned list's. It also returns when nothing changed for half a minute. After an error start again at 0.
 func (c *Client) WatchPrefix(ctx context.Context, prefix string, index uint64) (List, error) {
 	got, err := c.list(ctx, query{prefix: prefix, index: index, wait: maxWait})
 	if err != nil {

@@ -30,7 +30,7 @@ func TestNextIndex(t *testing.T) {
 
 func TestWatchIndexBlocks(t *testing.T) {
 	watch(t, WatchOptions{}, func(r *rig) {
-		pass(3 * time.Minute)
+		pass(3 * maxWait)
 		if got := r.tap.indexes(); len(got) > 4 || slices.Contains(got, 0) {
 			t.Errorf("an idle watch sent %v", got)
 		}
@@ -250,7 +250,7 @@ func hide(tells bool, prefixes ...string) ailment {
 		for _, p := range prefixes {
 			lifts = append(lifts, s.Filter(p, tells))
 		}
-		s.Restart() // Consul wakes nobody for a changed policy; this test does not wait a minute
+		s.Restart() // Consul wakes nobody for a changed policy; this test does not wait half a minute
 		return func() {
 			for _, lift := range lifts {
 				lift()

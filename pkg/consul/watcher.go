@@ -26,7 +26,7 @@ type WatchOptions struct {
 	// LastGood is the snapshot that was accepted before, by an earlier process: keys older than its are a fault. One of
 	// another cluster than Cluster is not considered.
 	LastGood *Snapshot
-	// Wait is how long a blocking query may block; 0 means a minute, and more is not allowed.
+	// Wait is how long a blocking query may block; 0 means half a minute, and more is not allowed.
 	Wait time.Duration
 }
 
