@@ -53,7 +53,7 @@ func (p *pi) tryLife(name string) (life, error) {
 func (p *pi) until(t *testing.T, name, what string, is func(life) bool) life {
 	t.Helper()
 	var l life
-	harness.Within(t, 2*time.Minute, name+" "+what, func() error {
+	harness.Eventually(t, name+" "+what, func() error {
 		var err error
 		if l, err = p.tryLife(name); err == nil && !is(l) {
 			err = fmt.Errorf("it is %+v", l)
@@ -199,7 +199,7 @@ func TestHealFlapping(t *testing.T) {
 	p.put(t, "web", small+"    command: [-sick, 3s]\n"+probe)
 	p.runs(t, "web", "web-app-1")
 	l := p.life(t, "web-app-1")
-	harness.Within(t, 3*time.Minute, "the budget is spent", func() error {
+	harness.Eventually(t, "the budget is spent", func() error {
 		if n := len(p.asked(l, "/stop")); n < 2 {
 			return fmt.Errorf("%d restarts", n)
 		}

@@ -19,6 +19,8 @@ type pi struct {
 	proxy  *harness.Proxy
 	consul *harness.Consul
 	*harness.Brambled
+
+	index map[string]uint64 // of each stack's key as it was put last
 }
 
 // boot starts a Pi with the hello images loaded.
@@ -35,6 +37,10 @@ func boot(t *testing.T, args ...string) *pi {
 func (p *pi) put(t *testing.T, stack, file string) {
 	t.Helper()
 	p.consul.Put(t, "brambled/stacks/"+stack, file)
+	if p.index == nil {
+		p.index = map[string]uint64{}
+	}
+	p.index[stack] = p.consul.Index(t, "brambled/stacks/"+stack)
 }
 
 // container is what the tests look at of a container.
@@ -141,15 +147,15 @@ func (p *pi) report(t *testing.T) report {
 	return r
 }
 
-// state waits until the daemon reports a stack in a state.
+// state waits until the daemon reports a stack in a state, as it was put last: a report of before says nothing.
 func (p *pi) state(t *testing.T, stack, want string) {
 	t.Helper()
 	harness.Eventually(t, fmt.Sprintf("stack %s is %s", stack, want), func() error {
 		for _, s := range p.report(t).Stacks {
-			if s.Name == stack && s.State == want {
+			if s.Name == stack && s.State == want && s.Index >= p.index[stack] {
 				return nil
 			} else if s.Name == stack {
-				return fmt.Errorf("it is %s (%s)", s.State, s.Error)
+				return fmt.Errorf("it is %s (%s) at index %d, was put at %d", s.State, s.Error, s.Index, p.index[stack])
 			}
 		}
 		return fmt.Errorf("it is not in the report")

@@ -122,6 +122,17 @@ func (c *Consul) Get(t testing.TB, key string) (string, bool) {
 	return string(data), true
 }
 
+// Index is the ModifyIndex of a key that is there.
+func (c *Consul) Index(t testing.TB, key string) uint64 {
+	t.Helper()
+	data, err := c.request(http.MethodGet, "/v1/kv/"+key, nil)
+	var entries []struct{ ModifyIndex uint64 }
+	if err := errors.Join(err, json.Unmarshal(data, &entries)); err != nil || len(entries) != 1 {
+		t.Fatalf("get index of %s: %v", key, err)
+	}
+	return entries[0].ModifyIndex
+}
+
 // Keys lists the keys below a prefix.
 func (c *Consul) Keys(t testing.TB, prefix string) []string {
 	t.Helper()

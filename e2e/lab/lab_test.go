@@ -99,7 +99,7 @@ func (c *cluster) comesUp(t *testing.T) {
 		version := p.Run(t, "docker", "version", "-f", "{{.Server.Version}}")
 		major, _, _ := strings.Cut(version, ".")
 		engines[major] = true
-		harness.Within(t, patience, p.Name+" is present", func() error {
+		harness.Eventually(t, p.Name+" is present", func() error {
 			_, err := p.Try("consul", "kv", "get", "brambled/presence/"+p.Name)
 			return err
 		})
@@ -192,7 +192,7 @@ func (c *cluster) offlineBoot(t *testing.T) {
 			t.Errorf("%s was made anew by a boot: %v, then %v", name, b, a)
 		}
 	}
-	harness.Within(t, patience, "pi3 says that Consul is out of reach", func() error {
+	harness.Eventually(t, "pi3 says that Consul is out of reach", func() error {
 		causes, err := holds(p)
 		if err == nil && !slices.ContainsFunc(causes, func(cause string) bool { return cause == "no-leader" || cause == "unreachable" }) {
 			err = fmt.Errorf("it holds %v", causes)
@@ -255,7 +255,7 @@ func (c *cluster) upgrade(t *testing.T) {
 	p := c.Pis[0]
 	before, pid := runs(t, c.Pis, "hello", "hello-web-1", "hello-worker-1"), p.MainPID(t, "brambled")
 	p.Run(t, "dpkg", "-i", "/root/brambled.deb")
-	harness.Within(t, patience, "brambled runs again", func() error {
+	harness.Eventually(t, "brambled runs again", func() error {
 		now, err := p.Try("systemctl", "show", "-P", "MainPID", "brambled")
 		if err == nil && (now == pid || now == "0") {
 			err = fmt.Errorf("its process is %s, was %s", now, pid)

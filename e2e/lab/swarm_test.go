@@ -47,7 +47,7 @@ func (c *cluster) swarm(t *testing.T) {
 	greets(t, managers, "first")
 	c.times.took("put → a Swarm service answers on three Pis", began)
 	runs(t, []*lab.Pi{c.Pis[0], c.Pis[3]}, "mix", "mix-front-1")
-	harness.Within(t, patience, "docker stack services lists it", func() error {
+	harness.Eventually(t, "docker stack services lists it", func() error {
 		out, err := first.Try("docker", "stack", "services", "mix", "--format", "{{.Name}} {{.Replicas}}")
 		if err == nil && out != "mix_back 3/3" {
 			err = errors.New(out)
@@ -62,7 +62,7 @@ func (c *cluster) swarm(t *testing.T) {
 
 	began = time.Now()
 	c.Pis[2].Consul(t, "kv", "delete", mixKey)
-	harness.Within(t, patience, "nothing of the stack is left in the Swarm", func() error {
+	harness.Eventually(t, "nothing of the stack is left in the Swarm", func() error {
 		return nothingLeft(first, foreign)
 	})
 	runs(t, c.Pis, "mix")
@@ -74,7 +74,7 @@ func (c *cluster) swarm(t *testing.T) {
 func (c *cluster) swarmStatus(t *testing.T) {
 	t.Helper()
 	for _, p := range c.Pis {
-		harness.Within(t, patience, "brambled status on "+p.Name+" tells of all Pis", func() error {
+		harness.Eventually(t, "brambled status on "+p.Name+" tells of all Pis", func() error {
 			out, err := p.Try("brambled", "status", "mix")
 			for _, want := range []string{"mix    back     swarm  running  3/3", "mix    front    pi1    running  1/1", "mix    front    pi4    running  1/1"} {
 				if err == nil && !strings.Contains(out, want) {
@@ -113,7 +113,7 @@ func (c *cluster) swarmRotation(t *testing.T) {
 	changed := strings.NewReplacer("first", "third", "be quiet", "be silent").Replace(mix)
 	c.Pis[3].Put(t, mixKey, changed)
 	greets(t, c.Pis[:3], "third")
-	harness.Within(t, patience, "both are there in their new form", func() error {
+	harness.Eventually(t, "both are there in their new form", func() error {
 		after, err := objects(first)
 		if err == nil && len(slices.DeleteFunc(after, func(name string) bool { return slices.Contains(before, name) })) != 2 {
 			err = fmt.Errorf("there are %v, were %v", after, before)
@@ -123,7 +123,7 @@ func (c *cluster) swarmRotation(t *testing.T) {
 	// The version before is what a rollback needs; one edit later nothing needs the first ones.
 	c.Pis[3].Put(t, mixKey, strings.Replace(changed, "third", "fourth", 1))
 	greets(t, c.Pis[:3], "fourth")
-	harness.Within(t, patience, "the old ones are gone", func() error {
+	harness.Eventually(t, "the old ones are gone", func() error {
 		after, err := objects(first)
 		if err == nil && (len(after) != 2 || slices.ContainsFunc(after, func(name string) bool { return slices.Contains(before, name) })) {
 			err = fmt.Errorf("there are %v", after)
@@ -137,7 +137,7 @@ func (c *cluster) swarmDrift(t *testing.T) {
 	t.Helper()
 	began := time.Now()
 	c.Pis[1].Run(t, "docker", "service", "rm", "mix_back")
-	harness.Within(t, patience, "the service is back", func() error {
+	harness.Eventually(t, "the service is back", func() error {
 		out, err := c.Pis[1].Try("docker", "service", "ls", "--filter", "name=mix_back", "--format", "{{.Replicas}}")
 		if err == nil && out != "3/3" {
 			err = errors.New(out)

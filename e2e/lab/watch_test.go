@@ -16,10 +16,6 @@ import (
 	"github.com/brambled/brambled/e2e/lab"
 )
 
-// patience is longer than harness's: Consul needs up to 40 s to find out that a leader lost power where a request was under way to
-// it (the keep-alive of its connections), and four machines share the cores of this one.
-const patience = 2 * time.Minute
-
 // container is what the scenarios look at: who it is, and whether it is still the same process.
 type container struct{ ID, State, PID string }
 
@@ -48,7 +44,7 @@ func runs(t *testing.T, pis []*lab.Pi, stack string, names ...string) map[string
 	t.Helper()
 	all := map[string]map[string]container{}
 	for _, p := range pis {
-		harness.Within(t, patience, fmt.Sprintf("%s runs %v of %s", p.Name, names, stack), func() error {
+		harness.Eventually(t, fmt.Sprintf("%s runs %v of %s", p.Name, names, stack), func() error {
 			got, err := containers(t, p, stack)
 			if err != nil {
 				return err
@@ -72,7 +68,7 @@ func runs(t *testing.T, pis []*lab.Pi, stack string, names ...string) map[string
 func greets(t *testing.T, pis []*lab.Pi, words string) {
 	t.Helper()
 	for _, p := range pis {
-		harness.Within(t, patience, fmt.Sprintf("%s says %q", p.Name, words), func() error {
+		harness.Eventually(t, fmt.Sprintf("%s says %q", p.Name, words), func() error {
 			body, err := p.Get(":8080/")
 			if err == nil && !strings.HasPrefix(body, words) {
 				err = fmt.Errorf("it says %q", body)
@@ -100,7 +96,7 @@ func holds(p *lab.Pi) ([]string, error) {
 func settled(t *testing.T, pis []*lab.Pi) {
 	t.Helper()
 	for _, p := range pis {
-		harness.Within(t, patience, p.Name+" holds nothing back", func() error {
+		harness.Eventually(t, p.Name+" holds nothing back", func() error {
 			causes, err := holds(p)
 			if err == nil && len(causes) > 0 {
 				err = fmt.Errorf("it holds %v", causes)

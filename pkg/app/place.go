@@ -56,7 +56,7 @@ func (a *App) followPlace(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.lookAtPlace(ctx)
 		next := placePoll
-		if a.leading.Load() != nil && !a.place.get().Control {
+		if a.leading.Load() != nil && a.wantsSwarm() && !a.place.get().Control {
 			next = leaderPoll
 		}
 		t := time.NewTimer(next)
@@ -67,6 +67,12 @@ func (a *App) followPlace(ctx context.Context) {
 		}
 		t.Stop()
 	}
+}
+
+// wantsSwarm reports whether any stack has a service for a Swarm.
+func (a *App) wantsSwarm() bool {
+	now := a.current.Load()
+	return now != nil && len(now.Cluster.Stacks) > 0
 }
 
 // lookAtPlace looks once. An engine that does not answer cannot change the Swarm, whatever it was before.

@@ -53,6 +53,9 @@ func (e *Engine) SwarmNode(ctx context.Context) (SwarmNode, error) {
 	if info.Cluster != nil {
 		out.Swarm = info.Cluster.ID
 	}
+	if info.LocalNodeState == swarmapi.LocalNodeStateInactive {
+		return out, nil // what another Swarm left here is nobody's task
+	}
 	err = e.call(ctx, e.cfg.CallTimeout, func(ctx context.Context, c *conn) error {
 		res, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", labelSwarmTask)})
 		for _, r := range res.Items {
@@ -72,10 +75,7 @@ func (e *Engine) SwarmNode(ctx context.Context) (SwarmNode, error) {
 // taskOf tells the containers of a node's Swarm from what another one, which the engine has left, did not clear away. A node
 // that is locked does not know its id.
 func taskOf(r container.Summary, n SwarmNode) bool {
-	if n.ID == "" {
-		return n.State != string(swarmapi.LocalNodeStateInactive)
-	}
-	return r.Labels[swarmNodeID] == n.ID
+	return n.ID == "" || r.Labels[swarmNodeID] == n.ID
 }
 
 func localTask(r container.Summary) LocalTask {

@@ -61,6 +61,8 @@ func (e *Elector) attempt(ctx context.Context, rec Record, cursor *uint64) (*Ter
 	case e.self.succeeds(holder):
 		*cursor = 0
 		return e.resume(ctx, rec)
+	default:
+		e.vain = 0
 	}
 	return nil, nil
 }
@@ -119,6 +121,11 @@ func (e *Elector) hesitation(rec Record) time.Duration {
 		d += deference
 	}
 	return d
+}
+
+// mayYield tells whether a term may be given up in favour of another now.
+func (e *Elector) mayYield() bool {
+	return !e.gaveUp(min(yieldFirst<<min(max(e.vain-1, 0), 10), yieldMost))
 }
 
 // gaveUp tells whether a term was given up in favour of another not longer ago than that.

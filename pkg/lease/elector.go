@@ -12,8 +12,9 @@ import (
 const (
 	// partTimeout bounds the requests that end a term or an attempt: a daemon that is being stopped has little time.
 	partTimeout = 2 * time.Second
-	// yieldEvery bounds how often a term is given up in favour of a node that may not be able to take it.
-	yieldEvery = time.Minute
+	// yieldFirst and yieldMost bound how soon a term is given up again in favour of a node that did not take it the last
+	// time: the pause doubles. That node may just have had no answer from Consul, or may never be able to lead.
+	yieldFirst, yieldMost = 5 * time.Second, time.Minute
 )
 
 // Elector makes this daemon a candidate, and now and then the leader.
@@ -30,6 +31,7 @@ type Elector struct {
 	highest   uint64  // index of the leader key ever seen
 	unsettled instant // until then a former world may still have a leader
 	yielded   instant // when a term was last given up in favour of another
+	vain      int     // how often in a row nobody took it
 	failures  int     // of attempts in a row
 }
 
@@ -85,6 +87,7 @@ func (e *Elector) serve(ctx context.Context, t *Term, lead func(context.Context,
 	switch why {
 	case yielded, resigned:
 		e.yielded = e.clock()
+		e.vain++ // until somebody else is seen to lead
 	case wentBack:
 		e.rebuilt(t.ttl)
 	default:

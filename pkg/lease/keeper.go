@@ -73,7 +73,7 @@ func (k *keeper) rest() time.Duration {
 
 // yields tells whether another node should lead in place of this one.
 func (k *keeper) yields() bool {
-	return !k.e.opts.Preferred() && k.e.opts.Yield() && !k.e.gaveUp(yieldEvery)
+	return !k.e.opts.Preferred() && k.e.opts.Yield() && k.e.mayYield()
 }
 
 // look renews the session and reads the lock, at the same time: one that is not answered must not hide what the other says.
