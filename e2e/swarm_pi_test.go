@@ -59,24 +59,27 @@ func swarmFile(tail string, services ...swarmSvc) string {
 	return b.String() + tail
 }
 
-// swarmService is what the tests look at of a service.
-type swarmService struct {
-	ID      string
-	Version struct{ Index uint64 }
-	Spec    struct {
-		Name         string
-		Labels       map[string]string
-		Mode         struct{ Replicated struct{ Replicas *int } }
-		TaskTemplate struct {
-			ContainerSpec struct {
-				Image   string
-				Env     []string
-				Configs []struct{ ConfigName string }
-				Secrets []struct{ SecretName string }
-			}
+// serviceSpec is what the tests look at of a version of a service.
+type serviceSpec struct {
+	Name         string
+	Labels       map[string]string
+	Mode         struct{ Replicated struct{ Replicas *int } }
+	TaskTemplate struct {
+		ContainerSpec struct {
+			Image   string
+			Env     []string
+			Configs []struct{ ConfigName string }
+			Secrets []struct{ SecretName string }
 		}
 	}
-	PreviousSpec *json.RawMessage
+}
+
+// swarmService is what the tests look at of a service.
+type swarmService struct {
+	ID           string
+	Version      struct{ Index uint64 }
+	Spec         serviceSpec
+	PreviousSpec *serviceSpec
 	UpdateStatus *struct{ State string }
 }
 

@@ -123,6 +123,7 @@ func (e *Engine) inspect(ctx context.Context, id string) (container.InspectRespo
 }
 
 func (e *Engine) start(ctx context.Context, id string) error {
+	e.cache.starting(id)
 	return e.call(ctx, e.cfg.ChangeTimeout, func(ctx context.Context, c *conn) error {
 		_, err := c.ContainerStart(ctx, id, client.ContainerStartOptions{})
 		return err

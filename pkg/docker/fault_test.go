@@ -213,6 +213,47 @@ func TestCutStreamForgets(t *testing.T) {
 	})
 }
 
+// What an engine ended when it came up again is told from what ended by itself: the one says nothing of a new version.
+func TestEndedWithTheEngine(t *testing.T) {
+	restart := func(b *bench, s *dockertest.Server, name string) {
+		s.Forget()
+		s.Kill()
+		s.SetState(name, container.StateExited)
+		s.Again()
+		// Who asks for events again has noticed that the stream broke.
+		b.eventually("another stream", func() bool { return s.Count("GET /events") > 0 })
+	}
+	t.Run("killed before anybody saw the container run", func(t *testing.T) {
+		b, s := fake(t, "1.41")
+		a := b.make("app")
+		b.events()
+		b.apply(a, plan.Start{Name: a.Name})
+		restart(b, s, a.Name)
+		if c := b.mustSee(a.Name); c.State != node.Exited || !c.EngineEnded {
+			t.Errorf("%+v", c)
+		}
+		// It is started again, and ends by itself before anybody looks.
+		b.apply(plan.Start{Name: a.Name})
+		s.SetState(a.Name, container.StateExited)
+		if c := b.mustSee(a.Name); c.State != node.Exited || c.EngineEnded {
+			t.Errorf("started again: %+v", c)
+		}
+	})
+	t.Run("it had ended before", func(t *testing.T) {
+		b, s := fake(t, "1.41")
+		a := b.make("app")
+		b.events()
+		b.apply(a, plan.Start{Name: a.Name})
+		b.mustSee(a.Name)
+		s.SetState(a.Name, container.StateExited)
+		b.mustSee(a.Name)
+		restart(b, s, a.Name)
+		if c := b.mustSee(a.Name); c.State != node.Exited || c.EngineEnded {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
 // Probes of health checks send events all day: they wake nobody.
 func TestProbesDoNotWake(t *testing.T) {
 	b, s := fake(t, "1.41")

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,13 @@ type inspections struct {
 	epoch   uint64            // counts losses of the event stream: what happened meanwhile is not known
 	changes map[string]uint64 // per id: counts events
 	known   map[string]*inspection
+	starts  map[string]launch // by id or name as it was given: starts of ours that no look has seen yet
+}
+
+// launch is a start of ours.
+type launch struct {
+	epoch uint64 // from 1
+	at    time.Time
 }
 
 // inspection is one container's memory.
@@ -34,14 +42,14 @@ type inspection struct {
 	seen      time.Time // first, on our clock
 	startedAt string    // the start that since belongs to
 	since     time.Time // when it was first seen running since that start
-	ran       uint64    // the epoch in which it was last seen running, from 1; 0 for never
+	ran       uint64    // the epoch, from 1, in which it was last seen running or started by us; 0 for never, or seen to end
 	ended     bool      // it was running in an earlier epoch, and was not seen to since
 	sick      time.Time // when it was first seen unhealthy since it last was anything else
 	hung      time.Time // when inspecting it last timed out
 }
 
 func newInspections(now func() time.Time) *inspections {
-	return &inspections{now: now, changes: map[string]uint64{}, known: map[string]*inspection{}}
+	return &inspections{now: now, changes: map[string]uint64{}, known: map[string]*inspection{}, starts: map[string]launch{}}
 }
 
 // dirty notes that a container changed. The event may arrive while it is inspected, hence a count and not a mark.
@@ -63,6 +71,23 @@ func (c *inspections) touch(ref string) {
 			c.changes[id]++
 		}
 	}
+}
+
+// starting notes that we are about to start a container. An engine that is killed right after has ended it, though no look
+// has ever seen it run.
+func (c *inspections) starting(ref string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.starts[ref] = launch{c.epoch + 1, c.now()}
+}
+
+// started returns the epoch of our start of a container that was not looked at since, 0 if there is none.
+func (c *inspections) started(info container.InspectResponse) (epoch uint64) {
+	for _, ref := range []string{info.ID, strings.TrimPrefix(info.Name, "/")} {
+		epoch = max(epoch, c.starts[ref].epoch)
+		delete(c.starts, ref)
+	}
+	return epoch
 }
 
 // reset notes that anything may have changed.
@@ -116,6 +141,9 @@ func (c *inspections) learn(m *inspection, info container.InspectResponse, err e
 	case m.startedAt != info.State.StartedAt:
 		m.startedAt, m.since, m.sick = info.State.StartedAt, c.now(), time.Time{}
 	}
+	if epoch := c.started(info); epoch != 0 {
+		m.ran, m.ended = epoch, false
+	}
 	m.follow(running, c.epoch+1)
 	switch unhealthy := running && info.State.Health != nil && info.State.Health.Status == container.Unhealthy; {
 	case !unhealthy:
@@ -131,7 +159,9 @@ func (m *inspection) follow(running bool, epoch uint64) {
 	switch {
 	case running:
 		m.ran, m.ended = epoch, false
-	case m.ran != 0 && m.ran != epoch:
+	case m.ran == epoch:
+		m.ran = 0
+	case m.ran != 0:
 		m.ended = true
 	}
 }
@@ -172,6 +202,8 @@ func (c *inspections) prune(rows []container.Summary) {
 			delete(c.changes, id)
 		}
 	}
+	// What was started an hour ago and never seen is gone. One that was just made may be missing in these rows.
+	maps.DeleteFunc(c.starts, func(_ string, l launch) bool { return c.now().Sub(l.at) > time.Hour })
 }
 
 // fingerprint is what of a row, when changed, asks for an inspection. The text of the status is not part of it: it counts
