@@ -377,8 +377,30 @@ func contractPaused(t *testing.T, b *bench) {
 	if got.Hash != bad.Service.Hash || got.Tried != bad.Service.Hash || !strings.Contains(got.Message, "update paused") {
 		t.Errorf("observed %+v", got)
 	}
+	// Tried again it is paused again: an update to what is there would be over at once.
+	before := b.tasksOf(good.Service.Full)
+	again := plan.UpdateService{ID: got.ID, Version: got.Version, Owner: bad.Owner, Stack: bad.Stack, Service: bad.Service, Image: bad.Image, Force: true}
+	b.apply(again)
+	b.eventually("paused again, by another task", func() bool {
+		now := b.tasksOf(good.Service.Full)
+		return b.mustService(good.Service.Full).Update == swarm.Paused && len(now) > 0 && !slices.Equal(now, before)
+	})
 	b.update(good)
 	b.runs(good.Service.Full, 1)
+}
+
+// tasksOf are the ids of a service's present tasks, sorted.
+func (b *bench) tasksOf(name string) []string {
+	b.t.Helper()
+	o, svc := b.swarm(), b.mustService(name)
+	var ids []string
+	for _, k := range o.Tasks {
+		if k.Service == svc.ID && k.Current {
+			ids = append(ids, k.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 func (b *bench) object(kind spec.ObjectKind, key, content string) plan.CreateObject {

@@ -123,6 +123,9 @@ func (e *Engine) updateService(ctx context.Context, a plan.UpdateService) error 
 	if err != nil {
 		return err
 	}
+	if a.Force {
+		s.TaskTemplate.ForceUpdate++
+	}
 	auth, err := registryAuth(ctx, e.cfg.AuthDir, a.Image)
 	if err != nil {
 		return err

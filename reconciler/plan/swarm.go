@@ -22,6 +22,9 @@ type UpdateService struct {
 	Owner, Stack string
 	Service      spec.SwarmService
 	Image        string
+	// Force has Swarm replace the tasks although they run this version, as `docker service update --force` does. Without it an
+	// update to the version that is there is over at once, however ill its tasks are.
+	Force bool
 }
 
 // MarkService writes the hash an update is about to be made to into [spec.LabelTried] of the version that runs, and changes
@@ -65,6 +68,9 @@ func (Pin) action()           {}
 
 func (a CreateService) String() string { return "create service " + a.Service.Full }
 func (a UpdateService) String() string {
+	if a.Force {
+		return fmt.Sprintf("update service %s at version %d to what it is, with new tasks", a.Service.Full, a.Version)
+	}
 	return fmt.Sprintf("update service %s at version %d", a.Service.Full, a.Version)
 }
 func (a MarkService) String() string {

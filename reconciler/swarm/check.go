@@ -158,6 +158,8 @@ func (c *checker) mayUpdate(a plan.UpdateService, s Service) string {
 		return "Swarm cannot change a service's mode"
 	case a.Service.Hash == s.Hash && !forgiven:
 		return "an update without a difference (rule 7: converged means silent)"
+	case a.Force != (a.Service.Hash == s.Hash && !a.Service.Mode.Job()):
+		return "new tasks without an update are for a version that runs already and failed, and for no other"
 	case a.Service.Hash == s.Tried && rolledBack(s) && !forgiven:
 		return "this version failed (rule 5: not retried)"
 	case !marked:

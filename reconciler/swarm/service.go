@@ -94,7 +94,7 @@ func (p *planner) put(t target, have Service, why plan.Reason) {
 	if !ok {
 		return
 	}
-	var a plan.Action = plan.UpdateService{ID: have.ID, Version: have.Version, Owner: t.st.Owner, Stack: t.st.Name, Service: t.svc, Image: image}
+	var a plan.Action = plan.UpdateService{ID: have.ID, Version: have.Version, Owner: t.st.Owner, Stack: t.st.Name, Service: t.svc, Image: image, Force: have.Hash == t.svc.Hash && !t.svc.Mode.Job()}
 	if rollsBack(t.svc) && have.Tried != t.svc.Hash {
 		a = plan.MarkService{ID: have.ID, Name: have.Name, Version: have.Version, Tried: t.svc.Hash}
 	}

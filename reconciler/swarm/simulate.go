@@ -58,8 +58,13 @@ func (o *Observed) create(a plan.CreateService) {
 
 func (o *Observed) update(a plan.UpdateService) {
 	o.edit(a.ID, a.Version, func(s *Service) {
+		same := s.Hash == a.Service.Hash && s.Image == a.Image
 		s.Before, s.NetworksBefore = s.Objects, s.Networks
 		s.give(a.Owner, a.Stack, a.Service, a.Image)
+		if same && !a.Force && !s.Mode.Job() {
+			s.Update, s.Message = Completed, ""
+			return
+		}
 		s.Update, s.Message = Updating, ""
 		if s.Mode.Job() {
 			s.Update = NotUpdated // Swarm runs it anew
