@@ -68,6 +68,11 @@ func TestCheck(t *testing.T) {
 	update := func(name string, version uint64, image string) plan.Action {
 		return plan.UpdateService{ID: "#web_" + name, Version: version, Owner: "c1", Stack: "web", Service: svc(name), Image: image}
 	}
+	force := func(name, image string) plan.Action {
+		a := update(name, 10, image).(plan.UpdateService)
+		a.Force = true
+		return a
+	}
 	create := func(name string) plan.Action {
 		return plan.CreateService{Owner: "c1", Stack: "web", Service: svc(name), Image: name}
 	}
@@ -109,6 +114,7 @@ func TestCheck(t *testing.T) {
 		{"an update needs a difference", update("same", 10, "same:1"), "rule 7"},
 		{"a version that failed is not tried again", update("bad", 10, "bad:1@sha256:1"), "rule 5: not retried"},
 		{"unless a person asks for it", update("again", 10, "again:1@sha256:1"), ""},
+		{"an update makes new tasks anyhow", force("app", "app:2@sha256:1"), "runs already and failed"},
 		{"an update that may be rolled back is marked first", update("pull", 10, "pull:1@sha256:1"), "nothing would say"},
 		{"a mode is not updated", update("mode", 10, "mode:1@sha256:1"), "mode"},
 		{"the image is pulled before a task is stopped", update("app", 10, "app:3"), "rule 4: pull before stop"},

@@ -3,6 +3,8 @@ package swarm
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/brambled/brambled/reconciler/plan"
 )
@@ -36,8 +38,34 @@ func (p *planner) watch(t target, have Service) {
 		state, word = "complete", "complete"
 	}
 	if n := count(tasks, state); n < have.Replicas {
-		p.wait(t.subject(), plan.WaitTasks, fmt.Sprintf("%d of %d %s%s", n, have.Replicas, word, why(tasks)))
+		p.wait(t.subject(), plan.WaitTasks, fmt.Sprintf("%d of %d %s%s", n, have.Replicas, word, p.unaddressed(t, tasks)+why(tasks)))
 	}
+}
+
+// addressing is how long Swarm may take to give a task its addresses. It takes milliseconds, or for ever.
+const addressing = 30 * time.Second
+
+// unaddressed says of tasks that stay new what Swarm never says of them: a network of theirs has no free address
+// (moby#37338, swarmkit#2800). Each address it gets back it gives to the next.
+func (p *planner) unaddressed(t target, tasks []Task) string {
+	stuck := 0
+	for _, k := range tasks {
+		switch {
+		case k.State != "new":
+		case k.Since >= addressing:
+			stuck++
+		default:
+			p.wakeAfter(addressing - k.Since)
+		}
+	}
+	if stuck == 0 {
+		return ""
+	}
+	var networks []string
+	for _, at := range t.svc.Networks {
+		networks = append(networks, at.Network)
+	}
+	return fmt.Sprintf("; %d get no address: is one of its networks full, or Swarm's leader stuck? docker network inspect %s", stuck, strings.Join(networks, " "))
 }
 
 // why is what keeps tasks from running, as far as Swarm says it of the first that has something to say.

@@ -21,7 +21,7 @@
 //	svc web_app c1/web/app app:1 [v=7] [tried=app:2] [asked=app:1] [img=app:1@sha256:1] [mode=global] [n=2] [update=updating]
 //	    [msg=TEXT] [net=a] [config=a] [secret=a] [before=config:a] [netbefore=a] [tasks=pi1,pi2] [id=X]
 //	svc web_app foreign
-//	task web/app running [on=pi1] [old] [slot=1] [err=WHY]
+//	task web/app running [on=pi1] [old] [slot=1] [since=40s] [err=WHY]
 //	pin app:1 app:1@sha256:1 | err=WHY
 //	prepull app:1@sha256:1 pi1 here | done=30 total=80 | err=WHY
 //	elsewhere web/db running=1 healthy=1 completed=0

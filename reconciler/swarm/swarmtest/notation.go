@@ -263,7 +263,7 @@ func task(o swarm.Observed, l notation.Line) swarm.Task {
 	stack, key, _ := strings.Cut(l.Words[1], "/")
 	t := swarm.Task{
 		ID: fmt.Sprintf("#task%d", len(o.Tasks)), Service: "#gone", Stack: stack, Key: key, Slot: l.Number("slot", 1),
-		State: l.Words[2], Desired: "running", Err: l.Fields["err"], Current: !l.Has("old"),
+		State: l.Words[2], Desired: "running", Err: l.Fields["err"], Current: !l.Has("old"), Since: l.Duration("since", 0),
 	}
 	if on := l.Fields["on"]; on != "" {
 		t.Node = "#" + on
