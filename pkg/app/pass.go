@@ -34,7 +34,7 @@ func (a *App) observe(ctx context.Context, facts reconciler.Facts) (node.Observe
 		return o, err
 	}
 	failpoint.Hit(failpoint.PassObserved)
-	o.Busy, o.Remedies = facts.Busy, facts.Remedies
+	o.Busy, o.Remedies, o.CutOff = facts.Busy, facts.Remedies, a.presence.Unseen()
 	o.Failures = make(map[string]node.Failure, len(facts.Failures))
 	for key, f := range facts.Failures {
 		o.Failures[key] = node.Failure{Step: f.Step, Err: f.Err, Hash: f.For, Count: f.Count, RetryIn: f.RetryIn}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -14,13 +15,14 @@ import (
 const extension = "x-brambled"
 
 // extensionKeys are the keys under x-brambled.
-var extensionKeys = []string{"nodes", "swarm", "heal", "prepull", "register"}
+var extensionKeys = []string{"nodes", "swarm", "heal", "prepull", "register", "stop_when_cut_off"}
 
 // placement is where a service runs, and what else its x-brambled says.
 type placement struct {
 	heal     spec.Heal
 	prepull  spec.Prepull
 	register []registration
+	cutOff   time.Duration
 	swarm    bool
 	selector string // as written
 	here     bool
@@ -47,6 +49,8 @@ func (r *render) placements() (map[string]placement, Problems) {
 		p.prepull, problems = r.prepull(join("services."+at, extension), top, own)
 		found = append(found, problems...)
 		p.register, problems = r.registrations(svc.key, join("services."+at, extension), own)
+		found = append(found, problems...)
+		p.cutOff, problems = r.cutOff(p, join("services."+at, extension), top, own)
 		found = append(found, problems...)
 		found = append(found, r.otherKind(p, join("services."+at, extension), own)...)
 		out[svc.key] = p

@@ -77,6 +77,7 @@ func (r *render) service(s types.ServiceConfig) spec.Service {
 	out.Heal = r.kinds[s.Name].heal
 	out.Register = r.registered(s.Name, c.Body.NetworkMode == "host", containerPorts(c.Body.Ports))
 	r.noHealing(path, out)
+	r.contactOnly(path, &out)
 	r.replicaProblems(path, out)
 	c.Hash = spec.HashContainer(*c)
 	return out

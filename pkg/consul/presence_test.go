@@ -77,6 +77,30 @@ func TestPresence(t *testing.T) {
 	}
 }
 
+// How long nobody may have seen a node counts from the begin of the last round that was answered: later would be too long for
+// those who wait for it to be gone.
+func TestUnseen(t *testing.T) {
+	present(t, func(t *testing.T, s *consultest.Server, c *Client) {
+		heal := s.Break(consultest.Failure{Hang: true})
+		p, stop := announce(c, pi1)
+		defer stop()
+		pass(19 * time.Second)
+		if got := p.Unseen(); got != 20*time.Second {
+			t.Errorf("unseen since its start for %s, want 20s", got)
+		}
+		heal()
+		pass(20 * time.Second)
+		if got := p.Unseen(); got != 0 {
+			t.Errorf("unseen for %s while it is seen", got)
+		}
+		s.Break(consultest.Failure{Hang: true})
+		pass(time.Minute)
+		if got := p.Unseen(); got < time.Minute || got > time.Minute+DefaultTTL/3 {
+			t.Errorf("unseen for %s a minute after the last answer", got)
+		}
+	})
+}
+
 func TestPresenceIsQuiet(t *testing.T) {
 	present(t, func(t *testing.T, s *consultest.Server, c *Client) {
 		p, stop := announce(c, pi1)

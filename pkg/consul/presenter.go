@@ -30,6 +30,7 @@ type Presenter struct {
 	mu      sync.Mutex
 	self    Presence
 	problem error
+	seen    time.Time // the begin of the last round that held the key; of this presenter, before the first
 }
 
 // errNotYet is the problem of a presenter that has not held the key yet.
@@ -41,7 +42,7 @@ func NewPresenter(c *Client, self Presence, ttl time.Duration, log *zap.Logger) 
 		ttl = DefaultTTL
 	}
 	return &Presenter{
-		c: c, ttl: ttl, log: log, self: self, problem: errNotYet,
+		c: c, ttl: ttl, log: log, self: self, problem: errNotYet, seen: time.Now(),
 		nudge: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 }
@@ -75,6 +76,18 @@ func (p *Presenter) Problem() error {
 	return p.problem
 }
 
+// Unseen is for how long the other nodes may not have seen this one: since the begin of the last round that held the key, or
+// since this process began. It is 0 while they see it.
+func (p *Presenter) Unseen() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := time.Since(p.seen)
+	if p.problem == nil && d < p.ttl { // longer than that only a process that was frozen goes without a round
+		return 0
+	}
+	return d
+}
+
 // Changed receives after Problem changed.
 func (p *Presenter) Changed() <-chan struct{} { return p.changed }
 
@@ -99,7 +112,7 @@ func (p *Presenter) Run(ctx context.Context) {
 			failures++
 			next = min(next, retryAfter(failures))
 		}
-		p.note(err)
+		p.note(err, began)
 		p.rest(ctx, next-time.Since(began))
 	}
 }
@@ -116,10 +129,13 @@ func (p *Presenter) rest(ctx context.Context, d time.Duration) {
 }
 
 // note remembers how it stands and tells of a change once.
-func (p *Presenter) note(err error) {
+func (p *Presenter) note(err error, began time.Time) {
 	p.mu.Lock()
 	old := p.problem
 	p.problem = err
+	if err == nil {
+		p.seen = began
+	}
 	p.mu.Unlock()
 	held := 0.0
 	if err == nil {

@@ -128,6 +128,9 @@ func (c *checker) touch(id, name string, may func(Container) string) string {
 // successor's image must be here, and where both may run side by side the successor must run already.
 func (c *checker) mayStop(k Container) string {
 	st, svc, ok := c.desired(k)
+	if ok && c.overdue(svc) {
+		return ""
+	}
 	if problem := c.remembered(k); problem != "" {
 		return problem
 	}
@@ -150,6 +153,11 @@ func (c *checker) mayStop(k Container) string {
 	return "start-first: its successor does not run (rule 5: gate)"
 }
 
+// overdue reports whether a service may run no longer on a node that is cut off.
+func (c *checker) overdue(svc spec.Service) bool {
+	return svc.StopWhenCutOff > 0 && c.o.CutOff >= svc.StopWhenCutOff
+}
+
 // spared reports whether the replica can do without a container: another one runs, or it is a successor that is given up
 // while its predecessor is kept.
 func (c *checker) spared(st spec.Stack, svc spec.Service, k Container) bool {
@@ -162,6 +170,9 @@ func (c *checker) spared(st spec.Stack, svc spec.Service, k Container) bool {
 // mayStart holds rule 6: what is exclusive never runs twice.
 func (c *checker) mayStart(k Container) string {
 	_, svc, ok := c.desired(k)
+	if ok && svc.StopWhenCutOff > 0 && c.o.CutOff > 0 {
+		return "this node is cut off, and somebody else may run it by now"
+	}
 	if !ok || svc.Container.Exclusive == "" {
 		return ""
 	}

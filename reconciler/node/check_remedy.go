@@ -17,14 +17,30 @@ func (c *checker) remedy(l plan.Lane, s plan.Step) string {
 	}
 	switch a := s.Action.(type) {
 	case plan.Stop:
-		if s.Reason == plan.ReasonUnhealthy {
+		switch s.Reason {
+		case plan.ReasonUnhealthy:
 			return c.mayHeal(a, past)
+		case plan.ReasonContact:
+			return c.mayCut(a)
+		default:
 		}
 	case plan.Start:
 		if s.Reason == plan.ReasonExited && past.Since < time.Duration(min(past.Count, 60))*time.Second {
 			return "it was started only just now (rule 8: never loop)"
 		}
 	default:
+	}
+	return ""
+}
+
+// mayCut holds that nothing is stopped for want of contact that did not ask for it, or before its time.
+func (c *checker) mayCut(a plan.Stop) string {
+	i := slices.IndexFunc(c.o.Containers, func(k Container) bool { return k.ID == a.ID })
+	if i < 0 {
+		return "no such container"
+	}
+	if _, svc, ok := c.desired(c.o.Containers[i]); !ok || !c.overdue(svc) {
+		return "it may run although this node is cut off"
 	}
 	return ""
 }

@@ -101,6 +101,22 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckCutOff plans by hand what must not be done to a single writer, and for want of contact to anything else.
+func TestCheckCutOff(t *testing.T) {
+	d := nodetest.ParseDesired("stack web\n  svc db img=db:1 cutoff=60s\n  svc app img=app:1\n")
+	boxes := "box web-db-1 c1/web/db/1 db:1 running\nbox web-app-1 c1/web/app/1 app:1 running\nbox web-db-2 c1/web/db/1 db:1 exited\n"
+	check := func(observed string, a plan.Action) error {
+		l := plan.Lane{Key: "test", Steps: []plan.Step{{Action: a, Reason: plan.ReasonContact}}}
+		return node.Check(d, nodetest.ParseObserved(boxes+observed), plan.Plan{Lanes: []plan.Lane{l}})
+	}
+	stop := func(name string) plan.Action { return plan.Stop{ID: "#" + name, Name: name} }
+	refused(t, check("cut-off for=60s", stop("web-db-1")), "")
+	refused(t, check("cut-off for=59s", stop("web-db-1")), "it may run although this node is cut off")
+	refused(t, check("cut-off for=1h", stop("web-app-1")), "it may run although this node is cut off")
+	refused(t, check("cut-off for=1s", plan.Start{ID: "#web-db-2", Name: "web-db-2"}), "somebody else may run it by now")
+	refused(t, check("", plan.Start{ID: "#web-db-2", Name: "web-db-2"}), "")
+}
+
 // TestCheckLanes holds rule 8: what runs is not run a second time.
 func TestCheckLanes(t *testing.T) {
 	d, o := nodetest.ParseDesired("owners c1"), nodetest.ParseObserved("busy slow")

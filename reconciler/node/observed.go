@@ -30,6 +30,8 @@ type Observed struct {
 	Failures map[string]Failure
 	// Remedies are what was done of late against what comes back. They are lost when the process ends.
 	Remedies map[plan.Remedy]plan.Repeats
+	// CutOff is for how long the other nodes may not have seen this one; 0 while they see it.
+	CutOff time.Duration
 }
 
 // ImageRef is an image reference for one platform.

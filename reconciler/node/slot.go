@@ -175,6 +175,9 @@ func (p *planner) planSlot(s *slot) bool {
 		return false
 	}
 	s.goal = s.hash()
+	if p.cutOff(s) {
+		return p.lanes[key].Key != ""
+	}
 	steps := p.slotSteps(s)
 	p.add(key, s.subject(), s.goal, steps...)
 	return p.lanes[key].Key != ""

@@ -119,6 +119,7 @@ const (
 	ReasonDependency   Reason = "dependency replaced"    // depends_on with restart: true
 	ReasonPolicy       Reason = "restart policy differs" // engine's policy is not the desired one
 	ReasonFallback     Reason = "last good version"      // lost, and the desired version cannot take its place
+	ReasonContact      Reason = "cut off"                // this node is not seen by the others, and what may not run then
 	ReasonRetry        Reason = "retry"                  // it failed, and a person asked for another try
 )
 
@@ -144,5 +145,6 @@ const (
 	WaitFailed      WaitFor = "a new revision or retry" // this hash failed and is not tried again
 	WaitUnsupported WaitFor = "another engine"          // this engine lacks what the service needs
 	WaitTasks       WaitFor = "its tasks"               // Swarm does not run all of them yet, or a job has not ended
+	WaitContact     WaitFor = "contact with Consul"     // the others do not see this node
 	WaitStore       WaitFor = "the store"               // only remembered: nothing is removed or replaced before a sound read
 )

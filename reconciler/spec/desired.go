@@ -124,6 +124,9 @@ type Service struct {
 	Restart   Restart
 	// Heal is no part of the hash: it changes without a new container.
 	Heal Heal `json:",omitempty"`
+	// StopWhenCutOff is for how long the service may run on a node that the others do not see; 0 for ever. Such a service has
+	// no restart policy of the engine's: an engine that boots knows nothing of the others.
+	StopWhenCutOff time.Duration `json:",omitempty"`
 	// Register is how the service is known in the catalog, sorted by name, then port. It is no part of the hash.
 	Register []Registration `json:",omitempty"`
 	// Done are the replicas, sorted, whose job has ended with success under this hash: it stays done when the container that

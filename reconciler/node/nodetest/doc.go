@@ -10,7 +10,7 @@
 //	  net web_default [def=2] [external]
 //	  vol web_data [def=2] [external]
 //	  svc app img=app:1 [rev=2] [n=2] [order=stop-first] [fail=pause] [monitor=10s] [par=1] [health] [excl=WHY]
-//	      [job=once|on-failure] [net=a,b] [vol=a,b:ro] [file=f1] [name=X] [pull=always] [platform=P] [policy=no] [heal=on]
+//	      [job=once|on-failure] [net=a,b] [vol=a,b:ro] [file=f1] [name=X] [pull=always] [platform=P] [policy=no] [heal=on] [cutoff=60s]
 //	      [dep=db:healthy,cache:started:restart]
 //
 // Observed state:
@@ -22,6 +22,7 @@
 //	    [net=a,b] [file=f1] [vol=a] [check] [err=WHY] [id=X]
 //	box mine foreign running
 //	pull app:2 running | err=WHY retry=1m | for=HASH
+//	cut-off for=20s
 //	file f1 f2
 //	busy LANE
 //	fail LANE | for=app:2 retry=5s

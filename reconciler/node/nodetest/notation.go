@@ -95,7 +95,7 @@ func service(l line) spec.Service {
 		Body:       spec.Body{RestartPolicy: "unless-stopped"}, Exclusive: l.Fields["excl"], HasHealthcheck: l.Has("health"),
 	}
 	s := spec.Service{
-		Name: l.Words[1], Replicas: l.Number("n", 1), Restart: spec.Always, Heal: spec.Heal(l.Fields["heal"]),
+		Name: l.Words[1], Replicas: l.Number("n", 1), Restart: spec.Always, Heal: spec.Heal(l.Fields["heal"]), StopWhenCutOff: l.Duration("cutoff", 0),
 		Update: spec.Update{
 			Order: spec.Order(notation.Or(l.Fields["order"], string(spec.StartFirst))), FailureAction: spec.FailureAction(notation.Or(l.Fields["fail"], string(spec.Rollback))),
 			Monitor: l.Duration("monitor", Monitor), Parallelism: l.Number("par", 1),
@@ -187,6 +187,8 @@ func Add(o *node.Observed, raw string) {
 			For: l.Fields["for"], Running: l.Has("running"), Done: int64(l.Number("done", 0)) << 20, Total: int64(l.Number("total", 0)) << 20,
 			Err: l.Fields["err"], RetryIn: l.Duration("retry", 0),
 		}
+	case "cut-off":
+		o.CutOff = l.Duration("for", 0)
 	case "file":
 		o.Files = slices.Sorted(slices.Values(append(slices.Clone(o.Files), l.Words[1:]...)))
 	case "busy":
