@@ -128,7 +128,7 @@ func (c *checker) touch(id, name string, may func(Container) string) string {
 // successor's image must be here, and where both may run side by side the successor must run already.
 func (c *checker) mayStop(k Container) string {
 	st, svc, ok := c.desired(k)
-	if ok && c.overdue(svc) {
+	if ok && c.overdue(svc) && (k.Hash == svc.Container.Hash || !c.d.Remembered(k.Owner)) {
 		return ""
 	}
 	if problem := c.remembered(k); problem != "" {

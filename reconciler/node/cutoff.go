@@ -23,9 +23,11 @@ func (p *planner) cutOff(s *slot) bool {
 	}
 	var steps []plan.Step
 	for _, c := range p.slots[s.slotID] {
-		if s.prev != nil && s.cur != nil && c.ID == s.cur.ID && !p.d.Remembered(s.owner) {
+		switch remembered := p.d.Remembered(s.owner); {
+		case remembered && c.Hash != s.hash(): // perhaps newer than what is remembered, and nobody knows whether it may run
+		case s.prev != nil && s.cur != nil && c.ID == s.cur.ID && !remembered:
 			steps = append(steps, discardKeeping(c, plan.ReasonContact)...)
-		} else {
+		default:
 			steps = append(steps, retire(c, plan.ReasonContact)...)
 		}
 	}

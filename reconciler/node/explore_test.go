@@ -130,6 +130,9 @@ func (e *explorer) service(stack, name string) string {
 	if e.oneIn(4) {
 		attrs += " heal=" + pick(e, []string{"on", "off"})
 	}
+	if !strings.Contains(rev, "j") && e.oneIn(5) {
+		rev, attrs = rev+"k", attrs+" cutoff=20s policy=no"
+	}
 	if e.oneIn(8) {
 		attrs += " pull=" + pick(e, []string{"always", "never"})
 	}
@@ -286,6 +289,9 @@ func (e *explorer) killed() {
 // event is something the world or a person does.
 func (e *explorer) event() {
 	e.o = nodetest.Clone(e.o)
+	if e.oneIn(12) {
+		e.o.CutOff = time.Duration(e.UpTo(3)) * 10 * time.Second // seen, or cut off for longer and longer
+	}
 	if len(e.o.Containers) == 0 || e.oneIn(3) {
 		e.pass(time.Duration(1+e.UpTo(6)) * time.Second)
 		return
@@ -419,6 +425,9 @@ func (e *explorer) moving(c node.Container) bool {
 func (e *explorer) pass(d time.Duration) {
 	e.now += d
 	e.o = nodetest.Clone(e.o.Pass(d))
+	if e.o.CutOff > 0 {
+		e.o.CutOff += d
+	}
 	for k, f := range e.o.Failures {
 		f.RetryIn = max(0, f.RetryIn-d)
 		e.o.Failures[k] = f
@@ -450,6 +459,7 @@ func (e *explorer) settle() string {
 	clear(e.o.Unsupported)
 	clear(e.endings)
 	clear(e.o.Remedies)
+	e.o.CutOff = 0
 	var p plan.Plan
 	for quiet, n := 0, 0; quiet < 2; n++ {
 		if n > 50 {

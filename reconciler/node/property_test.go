@@ -41,6 +41,7 @@ var rules = []rule{
 	{name: "Rule8BusyAndBackoff", watch: waitsItsTurn},
 	{name: "Rule8NoTightCircle", watch: neverLoops},
 	{name: "Rule8HealOnlyWhatMay", watch: walking(healsWhatMay)},
+	{name: "CutOffSingleWriter", watch: singleWriter, settle: true},
 	{name: "PlanIsSound", watch: sound},
 	{name: "UnchangedUntouched", watch: unchangedUntouched},
 }
@@ -50,7 +51,7 @@ var outcomes = []string{
 	"create", "replace start-first", "replace stop-first", "succession taken up", "name given back or revert", "pause", "continue",
 	"engine ended a container", "job done", "job failed", "opaque stack held", "network removed", "network repaired", "nothing to do",
 	"unhealthy job", "unhealthy, not to be healed", "unhealthy with a volume", "unhealthy with a volume, to be healed", "budget spent", "ended again",
-	"reason: unhealthy", "wait: its health",
+	"reason: unhealthy", "wait: its health", "reason: cut off", "wait: contact with Consul",
 	"reason: missing", "reason: changed", "reason: exited", "reason: no longer desired", "reason: scaled down", "reason: cut from its network",
 	"reason: dead", "reason: duplicate", "reason: superseded", "reason: failed its gate", "reason: rolled back", "reason: image missing",
 	"reason: last good version", "reason: pull_policy always", "reason: unreferenced", "reason: dependency replaced", "reason: restart policy differs",
@@ -251,7 +252,7 @@ func pullBeforeStop(d spec.Desired, o node.Observed, s plan.Step) string {
 	stop, ok := s.Action.(plan.Stop)
 	c, _ := target(o, stop)
 	svc, _, desired := wanted(d, c)
-	if !ok || !desired || c.State != node.Running || c.Hash == svc.Container.Hash || evidence(c) {
+	if !ok || !desired || c.State != node.Running || c.Hash == svc.Container.Hash || evidence(c) || s.Reason == plan.ReasonContact {
 		return ""
 	}
 	if _, here := o.Images[node.ImageRef{Ref: svc.Container.Image}]; here {
@@ -269,7 +270,7 @@ func noOutage(d spec.Desired, o node.Observed, s plan.Step) string {
 	c, _ := target(o, stop)
 	svc, canonical, desired := wanted(d, c)
 	switch {
-	case !ok || !desired || c.State != node.Running || evidence(c) || s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy:
+	case !ok || !desired || c.State != node.Running || evidence(c) || s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy || s.Reason == plan.ReasonContact:
 		return ""
 	case svc.Container.Exclusive != "" || svc.Update.Order == spec.StopFirst || svc.Restart.Job() || svc.Update.FailureAction == spec.Continue:
 		return ""
@@ -357,6 +358,61 @@ func waitsItsTurn(e *explorer, p plan.Plan) string {
 	return ""
 }
 
+// singleWriter: on a node that is cut off nothing is started that must not run then, and when its time is over it is stopped.
+func singleWriter(e *explorer, p plan.Plan) string {
+	if e.o.CutOff == 0 {
+		return ""
+	}
+	for _, st := range e.d.Stacks {
+		for _, svc := range st.Services {
+			if problem := startedCutOff(p, fmt.Sprintf("container %s/%s/", st.Name, svc.Name)); svc.StopWhenCutOff > 0 && problem != "" {
+				return problem
+			}
+		}
+	}
+	for _, c := range e.o.Containers {
+		svc, _, ok := wanted(e.d, c)
+		overdue := ok && c.State == node.Running && svc.StopWhenCutOff > 0 && e.o.CutOff >= svc.StopWhenCutOff
+		if overdue && mayBeStopped(e, p, c, svc) && !stops(p, c) {
+			return c.Name + " runs on, on a node that is cut off"
+		}
+	}
+	return ""
+}
+
+func startedCutOff(p plan.Plan, lanes string) string {
+	for _, l := range p.Lanes {
+		for _, s := range l.Steps {
+			switch s.Action.(type) {
+			case plan.Create, plan.Start:
+				if strings.HasPrefix(l.Key, lanes) {
+					return s.String() + " on a node that is cut off"
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// mayBeStopped: its lane is free, and it is neither of a newer schema nor, by what is only remembered, unknown.
+func mayBeStopped(e *explorer, p plan.Plan, c node.Container, svc spec.Service) bool {
+	subject := fmt.Sprintf("%s/%s/%d", c.Stack, c.Service, c.Replica)
+	st, _ := e.d.Stack(c.Stack)
+	f, failed := e.o.Failures["container "+subject]
+	newer := slices.ContainsFunc(p.Waits, func(w plan.Wait) bool { return w.For == plan.WaitNewer && w.Subject == subject })
+	unknown := e.d.Remembered(c.Owner) && c.Hash != svc.Container.Hash
+	return !st.Opaque && !newer && !unknown && !e.o.Busy["container "+subject] && !(failed && f.RetryIn > 0)
+}
+
+func stops(p plan.Plan, c node.Container) bool {
+	return slices.ContainsFunc(p.Lanes, func(l plan.Lane) bool {
+		return slices.ContainsFunc(l.Steps, func(s plan.Step) bool {
+			stop, ok := s.Action.(plan.Stop)
+			return ok && stop.ID == c.ID
+		})
+	})
+}
+
 // sound: Check takes the plan, its input is as it was, and the input's order does not matter.
 func sound(e *explorer, _ plan.Plan) string {
 	if _, err := tryPlan(e.d, e.o); err != nil {
@@ -387,7 +443,8 @@ func unchangedUntouched(e *explorer, p plan.Plan) string {
 				return ""
 			}
 		case plan.Stop, plan.Start:
-			if s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy && c.Health == node.Unhealthy {
+			cut := s.Reason == plan.ReasonContact && svc.StopWhenCutOff > 0 && e.o.CutOff >= svc.StopWhenCutOff
+			if cut || s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy && c.Health == node.Unhealthy {
 				return ""
 			}
 		}
