@@ -191,12 +191,16 @@ func TestForeignLockDelay(t *testing.T) {
 		n := r.start("pi1", lease.Options{})
 		pass(time.Second)
 		r.s.Destroy()
-		_, took := r.until(40*time.Second, anybody)
+		most := 0 // sessions at a time: one that is left behind ends by itself after a while
+		_, took := r.until(40*time.Second, func(leader string) bool {
+			most = max(most, r.s.Sessions())
+			return anybody(leader)
+		})
 		if took < 15*time.Second || took > 25*time.Second {
 			t.Errorf("the lock was taken after %v", took)
 		}
-		if r.s.Sessions() != 1 || n.link.Calls(leasetest.Acquire) > 60 {
-			t.Errorf("sessions = %d, attempts = %d", r.s.Sessions(), n.link.Calls(leasetest.Acquire))
+		if most != 1 || n.link.Calls(leasetest.Acquire) > 60 {
+			t.Errorf("sessions = %d, attempts = %d", most, n.link.Calls(leasetest.Acquire))
 		}
 	})
 }
