@@ -61,8 +61,6 @@ func (e *Elector) attempt(ctx context.Context, rec Record, cursor *uint64) (*Ter
 	case e.self.succeeds(holder):
 		*cursor = 0
 		return e.resume(ctx, rec)
-	default:
-		e.vain = 0
 	}
 	return nil, nil
 }
@@ -125,7 +123,7 @@ func (e *Elector) hesitation(rec Record) time.Duration {
 
 // mayYield tells whether a term may be given up in favour of another now.
 func (e *Elector) mayYield() bool {
-	return !e.gaveUp(min(yieldFirst<<min(max(e.vain-1, 0), 10), yieldMost))
+	return !e.gaveUp(min(yieldFirst<<min(max(e.yields-1, 0), 10), yieldMost))
 }
 
 // gaveUp tells whether a term was given up in favour of another not longer ago than that.

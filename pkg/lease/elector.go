@@ -12,9 +12,10 @@ import (
 const (
 	// partTimeout bounds the requests that end a term or an attempt: a daemon that is being stopped has little time.
 	partTimeout = 2 * time.Second
-	// yieldFirst and yieldMost bound how soon a term is given up again in favour of a node that did not take it the last
-	// time: the pause doubles. That node may just have had no answer from Consul, or may never be able to lead.
-	yieldFirst, yieldMost = 5 * time.Second, time.Minute
+	// yieldFirst and yieldMost bound how soon a term is given up again in favour of another node: the pause doubles, and is
+	// short again after yieldRest without. That node may just have had no answer from Consul, or may never be able to lead, while
+	// others that make room for it as well hand the term around.
+	yieldFirst, yieldMost, yieldRest = 5 * time.Second, time.Minute, 10 * time.Minute
 )
 
 // Elector makes this daemon a candidate, and now and then the leader.
@@ -31,7 +32,7 @@ type Elector struct {
 	highest   uint64  // index of the leader key ever seen
 	unsettled instant // until then a former world may still have a leader
 	yielded   instant // when a term was last given up in favour of another
-	vain      int     // how often in a row nobody took it
+	yields    int     // how often in a row that was
 	failures  int     // of attempts in a row
 }
 
@@ -86,8 +87,11 @@ func (e *Elector) serve(ctx context.Context, t *Term, lead func(context.Context,
 	<-returned
 	switch why {
 	case yielded, resigned:
+		if !e.gaveUp(yieldRest) {
+			e.yields = 0
+		}
 		e.yielded = e.clock()
-		e.vain++ // until somebody else is seen to lead
+		e.yields++
 	case wentBack:
 		e.rebuilt(t.ttl)
 	default:

@@ -114,7 +114,7 @@ func (w *world) do(s step) {
 	}
 	if slices.Contains(operators, s.what) {
 		w.heal()
-		pass(20 * time.Second)
+		pass(time.Minute) // a query that hung is given up after half of that
 		w.operate(s)
 	}
 	pass(s.for_)
@@ -202,7 +202,7 @@ func (w *world) run(script []step) string {
 	pass(2 * time.Minute)
 	for range 10 {
 		pass(10 * time.Second)
-		if len(w.valid()) == 0 { // perhaps one just yielded
+		for n := 0; len(w.valid()) == 0 && n < len(w.procs); n++ { // perhaps one just yielded, to one that does so too
 			pass(5 * time.Second)
 		}
 		switch leading := w.valid(); {
