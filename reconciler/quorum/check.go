@@ -141,9 +141,13 @@ func (c *checker) ours() string {
 }
 
 func (c *checker) mayPublish(a plan.PublishSwarm) string {
+	problem := c.ours()
+	if c.d.Adopt == c.o.Swarm.ID && c.o.Control {
+		problem = "" // the store is told before the Swarm is
+	}
 	switch {
-	case c.ours() != "":
-		return c.ours()
+	case problem != "":
+		return problem
 	case a.ID != c.o.Swarm.ID || a.Cluster != c.d.Cluster:
 		return "not the Swarm that was observed"
 	case len(a.Managers) == 0:

@@ -26,10 +26,10 @@ type explorer struct {
 	amnesia bool
 	// taken is true once the claim of a node that is gone was taken over.
 	taken bool
-	watch   func(e *explorer, p plan.Plan) string
-	apply   func(e *explorer, before quorumtest.World, a plan.Action) string
-	own     func(e *explorer, m quorum.Member, p plan.Plan) string
-	tally   proptest.Tally
+	watch func(e *explorer, p plan.Plan) string
+	apply func(e *explorer, before quorumtest.World, a plan.Action) string
+	own   func(e *explorer, m quorum.Member, p plan.Plan) string
+	tally proptest.Tally
 }
 
 // newExplorer makes a cluster of 3 to 7 Pis, blank or with a Swarm of ours, or one with somebody else's.
@@ -249,17 +249,20 @@ func (e *explorer) settle() string {
 			e.w.Up(p.Name)
 		}
 	}
-	w, p, problem := settled(e.d, e.w)
+	w, p, problem := settled(e.d, e.w, func(quorumtest.World) bool { return false })
 	if problem != "" {
 		return problem
 	}
-	return reached(e.d, w, p)
+	if problem := reached(e.d, w, p); problem != "" {
+		return fmt.Sprintf("%s\nplan:\n%s\ndesired: %+v", problem, p, e.d)
+	}
+	return ""
 }
 
-// settled plays a world without faults to its end.
-func settled(d spec.Quorum, w quorumtest.World) (quorumtest.World, plan.Plan, string) {
+// settled plays a world without faults to its end, or to a state of which the end is known.
+func settled(d spec.Quorum, w quorumtest.World, known func(quorumtest.World) bool) (quorumtest.World, plan.Plan, string) {
 	var p plan.Plan
-	for quiet, n := 0, 0; quiet < 3; n++ {
+	for quiet, n := 0, 0; quiet < 3 && !known(w); n++ {
 		if n > 80 {
 			return w, p, fmt.Sprintf("no rest after %d passes:\n%s\n%s", n, p, quorumtest.Show(w))
 		}

@@ -100,24 +100,25 @@ func (p *planner) ours() bool {
 	case s.Cluster == p.d.Cluster:
 		return true
 	case adopted:
-		p.label(plan.ReasonAdopted)
+		// The store is told first: once the Swarm is ours, no leader that cannot see it may form another.
+		p.add(laneSwarm, "swarm", "adopt", p.invitation(plan.ReasonAdopted), p.label(plan.ReasonAdopted))
 	case cutShort:
-		p.label(plan.ReasonCutShort)
+		p.add(laneSwarm, "swarm", "label", p.label(plan.ReasonCutShort))
 	default:
 		p.wait("swarm", plan.WaitForeign, fmt.Sprintf("brambled did not form Swarm %s: services are deployed on it, its nodes are left alone; brambled swarm adopt %s takes it over", s.ID, s.ID))
 	}
 	return false
 }
 
-func (p *planner) label(why plan.Reason) {
+func (p *planner) label(why plan.Reason) plan.Step {
 	s := p.o.Swarm
-	p.add(laneSwarm, "swarm", "label", plan.Step{Action: plan.ConfigureSwarm{ID: s.ID, Version: s.Version, Cluster: p.d.Cluster, Settings: p.d.Settings}, Reason: why})
+	return plan.Step{Action: plan.ConfigureSwarm{ID: s.ID, Version: s.Version, Cluster: p.d.Cluster, Settings: p.d.Settings}, Reason: why}
 }
 
 // configure brings the settings to what they should be.
 func (p *planner) configure() {
-	if s := p.o.Swarm; differ(p.d.Settings, s) {
-		p.label(plan.ReasonSettings)
+	if differ(p.d.Settings, p.o.Swarm) {
+		p.add(laneSwarm, "swarm", "settings", p.label(plan.ReasonSettings))
 	}
 }
 
@@ -137,9 +138,11 @@ func (p *planner) publish() {
 	if same || len(managers) == 0 {
 		return
 	}
-	p.add(laneRecord, "swarm invitation", strings.Join(managers, " "), plan.Step{
-		Action: plan.PublishSwarm{ID: s.ID, Cluster: p.d.Cluster, Managers: managers, Removed: removed}, Reason: plan.ReasonInvite,
-	})
+	p.add(laneRecord, "swarm invitation", strings.Join(managers, " "), p.invitation(plan.ReasonInvite))
+}
+
+func (p *planner) invitation(why plan.Reason) plan.Step {
+	return plan.Step{Action: plan.PublishSwarm{ID: p.o.Swarm.ID, Cluster: p.d.Cluster, Managers: p.o.addresses(), Removed: p.o.removed()}, Reason: why}
 }
 
 // addresses are where the managers are, sorted, less one that is about to lose its seat.

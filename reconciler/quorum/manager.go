@@ -232,16 +232,22 @@ func (p *planner) moveSeat() bool {
 	return true
 }
 
-// coming says which nodes will be candidates, and when.
+// coming says which nodes will be candidates, or may be, and when that is known.
 func (p *planner) coming() string {
 	text := ""
 	for _, n := range p.o.Nodes {
-		if !p.willing(n) || !n.Ready || n.ReadyFor >= p.d.ReadyFor {
+		if !p.willing(n) {
 			continue
 		}
-		wait := left(p.d.ReadyFor, n.ReadyFor)
-		text += fmt.Sprintf("; %s can in %s", p.o.name(n), about(wait))
-		p.wakeAfter(wait)
+		ready, back := left(p.d.ReadyFor, n.ReadyFor), left(p.d.HoldDown, n.AwayFor)
+		switch {
+		case !n.Ready:
+			text += fmt.Sprintf("; %s may be back within %s", p.o.name(n), about(back))
+			p.wakeAfter(back)
+		case ready > 0:
+			text += fmt.Sprintf("; %s can in %s", p.o.name(n), about(ready))
+			p.wakeAfter(ready)
+		}
 	}
 	return text
 }

@@ -3,6 +3,7 @@ package quorum_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -162,6 +163,9 @@ func (s *scenario) happen(text string) {
 // does not matter.
 func tryPlan(d spec.Quorum, o quorum.Observed) (plan.Plan, error) {
 	kept := quorumtest.World{O: o}.Clone().O
+	for i := range kept.Nodes {
+		kept.Nodes[i].Labels = maps.Clone(kept.Nodes[i].Labels)
+	}
 	p := quorum.Plan(d, o)
 	if diff := cmp.Diff(kept, o); diff != "" {
 		return p, fmt.Errorf("Plan changed its input:\n%s", diff)

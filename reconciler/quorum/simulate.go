@@ -40,7 +40,7 @@ func Simulate(o Observed, a plan.Action) Observed {
 		}
 	case plan.DropNode:
 		o.Record.Removed = append(slices.Clone(o.Record.Removed), a.ID)
-		o.Nodes = slices.DeleteFunc(o.Nodes, func(n Node) bool { return n.ID == a.ID && !n.Ready && !n.Seat })
+		o.drop(a.ID)
 	case plan.SetNode:
 		o.edit(a.ID, a.Version, func(n *Node) { n.Labels, n.Availability = maps.Clone(a.Labels), a.Availability })
 	case plan.JoinSwarm:
@@ -85,6 +85,15 @@ func (o *Observed) init(a plan.InitSwarm) {
 	}}
 	o.State, o.Manager, o.Control = Active, true, true
 	o.is(a.Node, o.Nodes[0].ID, o.Swarm.ID, Active)
+}
+
+// drop removes a record. Swarm remembers the identity as one that is refused, which is a change of its own object.
+func (o *Observed) drop(id string) {
+	i := slices.IndexFunc(o.Nodes, func(n Node) bool { return n.ID == id && !n.Ready && !n.Seat })
+	if i >= 0 {
+		o.Swarm.Version = uint64(o.next())
+		o.Nodes = slices.Delete(o.Nodes, i, i+1)
+	}
 }
 
 func (s *Swarm) give(want spec.SwarmSettings) {

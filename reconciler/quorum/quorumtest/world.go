@@ -28,13 +28,10 @@ type Pi struct {
 	Deaf bool
 }
 
-// Clone copies a world.
+// Clone copies a world, but for labels, which are never changed in place.
 func (w World) Clone() World {
 	w.Pis = slices.Clone(w.Pis)
 	w.O.Nodes = slices.Clone(w.O.Nodes)
-	for i := range w.O.Nodes {
-		w.O.Nodes[i].Labels = maps.Clone(w.O.Nodes[i].Labels)
-	}
 	w.O.Present = slices.Clone(w.O.Present)
 	w.O.Busy, w.O.Failures = maps.Clone(w.O.Busy), maps.Clone(w.O.Failures)
 	return w
@@ -169,6 +166,10 @@ func (w *World) Do(a plan.Action) {
 		if !w.O.Control {
 			return
 		}
+	case plan.ClaimSwarm, plan.InitSwarm:
+		if !w.Pi(w.O.Node).Up {
+			return
+		}
 	case plan.LeaveSwarm:
 		if p := w.Pi(a.Node); p.ID == a.ID && !w.Member(a.Node).Manager {
 			p.ID, p.Swarm, p.State = "", "", quorum.Inactive
@@ -178,6 +179,10 @@ func (w *World) Do(a plan.Action) {
 	default:
 	}
 	w.O = quorum.Simulate(w.O, a)
+	if init, ok := a.(plan.InitSwarm); ok && len(w.O.Nodes) == 1 && w.O.Nodes[0].Host == init.Node {
+		p := w.Pi(init.Node)
+		p.ID, p.Swarm, p.State = w.O.Nodes[0].ID, w.O.Swarm.ID, quorum.Active
+	}
 	for _, m := range w.O.Present {
 		p := w.Pi(m.Name)
 		p.ID, p.Swarm, p.State = m.ID, m.Swarm, m.State
