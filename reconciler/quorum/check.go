@@ -83,13 +83,13 @@ func (c *checker) may(a plan.Action) string {
 	case plan.PublishSwarm:
 		return c.mayPublish(a)
 	case plan.PromoteNode:
-		return c.touch(a.ID, a.Version, c.mayPromote)
+		return c.touch(a.ID, &a.Version, c.mayPromote)
 	case plan.DemoteNode:
-		return c.touch(a.ID, a.Version, c.mayDemote)
+		return c.touch(a.ID, &a.Version, c.mayDemote)
 	case plan.DropNode:
-		return c.touch(a.ID, 0, c.mayDrop)
+		return c.touch(a.ID, nil, c.mayDrop)
 	case plan.SetNode:
-		return c.touch(a.ID, a.Version, func(n Node) string { return c.maySet(a, n) })
+		return c.touch(a.ID, &a.Version, func(n Node) string { return c.maySet(a, n) })
 	default:
 		return "no action of the quorum keeper"
 	}
@@ -156,8 +156,8 @@ func (c *checker) mayPublish(a plan.PublishSwarm) string {
 	return ""
 }
 
-// touch holds what is true of each change of a node, then the change's own rule. Version 0 is for what carries none.
-func (c *checker) touch(id string, version uint64, may func(Node) string) string {
+// touch holds what is true of each change of a node, then the change's own rule. A removal carries no version.
+func (c *checker) touch(id string, version *uint64, may func(Node) string) string {
 	if problem := c.ours(); problem != "" {
 		return problem
 	}
@@ -165,7 +165,7 @@ func (c *checker) touch(id string, version uint64, may func(Node) string) string
 	switch {
 	case i < 0:
 		return "no such node"
-	case version != 0 && c.o.Nodes[i].Version != version:
+	case version != nil && c.o.Nodes[i].Version != *version:
 		return "not the version that was observed (rule 9: fenced)"
 	}
 	return may(c.o.Nodes[i])
