@@ -182,6 +182,8 @@ func TestMemberSays(t *testing.T) {
 	former.Swarm, former.Record.Former, former.Manager = "swarm0", []string{"swarm0"}, true
 	outcast := ours(quorum.Pending)
 	outcast.Record.Removed = []string{"id2"}
+	exManager := outcast
+	exManager.Manager = true
 	stranger := ours(quorum.Active)
 	stranger.Swarm = ""
 	for _, tt := range []struct {
@@ -199,6 +201,7 @@ func TestMemberSays(t *testing.T) {
 		{"a locked Swarm is said", "", ours(quorum.Locked), "docker swarm unlock"},
 		{"a manager does not leave, even a Swarm that was ours", "", former, "waits for a person: this engine is in Swarm swarm0"},
 		{"one that was removed leaves", "", outcast, "leave the Swarm, as node id2 (the Swarm has removed it)"},
+		{"one that was a manager is told how", "node pi2 gone", exManager, "docker swarm leave --force"},
 		{"one that cannot reach a manager waits", "", ours(quorum.Pending), "waits for Swarm"},
 		{"one that was removed by a person, of an unknown Swarm", "node pi2 gone", stranger, "docker swarm leave"},
 		{"an engine that does not answer is left alone", "", ours(quorum.Unknown), ""},

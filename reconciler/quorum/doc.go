@@ -85,5 +85,6 @@
 //   - A promoted node that is Ready and never gets its seat blocks all further changes, and a person is told.
 //   - A Swarm that is only used is seen by who is there. While all of its nodes are away, one may be formed beside it; the same is true
 //     of a node that formed one, died before it could say so, and is back only after the hold-down.
-//   - The leaving of a node and the removal of a record cannot be fenced.
+//   - The leaving of a node and the removal of a record cannot be fenced. Nor can the order of changes of two nodes: one that a leader
+//     had sent before its term ended may be carried out beside the first of the next leader.
 package quorum

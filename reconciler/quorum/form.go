@@ -75,6 +75,7 @@ func (p *planner) claimed() bool {
 // powerless says why nothing can be changed from here.
 func (p *planner) powerless() {
 	switch {
+	case !p.concerns():
 	case p.o.State == Active && p.o.Manager:
 		p.wait("swarm", plan.WaitQuorum, "most of the managers cannot be reached, and nothing is changed without them; tasks go on running. "+
 			"It heals when they return; if they are gone for good, on one that is left: docker swarm init --force-new-cluster (docs/cluster.md)")
@@ -104,7 +105,7 @@ func (p *planner) ours() bool {
 		p.add(laneSwarm, "swarm", "adopt", p.invitation(plan.ReasonAdopted), p.label(plan.ReasonAdopted))
 	case cutShort:
 		p.add(laneSwarm, "swarm", "label", p.label(plan.ReasonCutShort))
-	default:
+	case p.concerns():
 		p.wait("swarm", plan.WaitForeign, fmt.Sprintf("brambled did not form Swarm %s: services are deployed on it, its nodes are left alone; brambled swarm adopt %s takes it over", s.ID, s.ID))
 	}
 	return false

@@ -53,6 +53,8 @@ func (p *planner) stay(m Member) {
 		p.leave(m, plan.ReasonFormerSwarm)
 	case other:
 		p.wait("swarm", plan.WaitForeign, "this engine is in Swarm "+m.Swarm+" and the cluster's is "+m.Record.SwarmID+"; docker swarm leave has it join that")
+	case m.Manager && slices.Contains(m.Record.Removed, m.ID):
+		p.wait("swarm", plan.WaitForeign, "the Swarm has removed this node while it was away, and its engine still takes itself for a manager; docker swarm leave --force")
 	case p.d.Node(m.Node).Gone && m.Manager:
 		p.wait("swarm", plan.WaitNode, "this node was removed by a person and still has its seat; the leader moves it")
 	case p.d.Node(m.Node).Gone && ours:

@@ -93,11 +93,11 @@ func (m *model) explore(w quorumtest.World, most int) {
 
 // visit notes a state to be looked at, unless it was.
 func (m *model) visit(from visit, how string, w quorumtest.World) {
-	if raw := "raw\n" + key(w); m.seen[raw] {
+	raw := "raw\n" + key(w)
+	if m.seen[raw] {
 		return
-	} else {
-		m.seen[raw] = true
 	}
+	m.seen[raw] = true
 	w = m.routine(w)
 	if k := key(w); !m.seen[k] {
 		m.seen[k] = true

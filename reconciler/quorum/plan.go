@@ -14,6 +14,9 @@ import (
 // followed by another.
 const Settle = 10 * time.Second
 
+// DefaultReadyFor is how long a node is Ready before it may become a manager, where nothing else is said.
+const DefaultReadyFor = time.Minute
+
 // poll is when to look again at what Swarm carries out in the background; it retries every five seconds.
 const poll = 5 * time.Second
 
@@ -26,7 +29,9 @@ func Plan(d spec.Quorum, o Observed) plan.Plan {
 	switch {
 	case !d.Manage:
 	case d.Cluster == "":
-		p.wait("swarm", plan.WaitStore, "nothing about the Swarm is changed before a sound read")
+		if p.concerns() {
+			p.wait("swarm", plan.WaitStore, "nothing about the Swarm is changed before a sound read")
+		}
 	case o.State == Inactive:
 		p.form()
 	case !o.Control:
@@ -39,6 +44,9 @@ func Plan(d spec.Quorum, o Observed) plan.Plan {
 	}
 	return p.finish()
 }
+
+// concerns reports whether anybody wants to hear of the Swarm: the cluster has one of its own, or a stack wants one.
+func (p *planner) concerns() bool { return p.d.Wanted || p.o.Record.SwarmID != "" }
 
 // planner gathers one plan. It lives for one call of [Plan] or [PlanMember].
 type planner struct {
