@@ -111,6 +111,9 @@ func (p *planner) tooMany() bool {
 	if slices.ContainsFunc(seats, func(n Node) bool { return !n.well() && !p.dead(n) }) {
 		return true // said by sayAway
 	}
+	if !p.steady(seats) {
+		return true
+	}
 	n, why := p.dispensable(seats), plan.ReasonTooMany
 	switch want := p.d.Node(p.o.name(n)); {
 	case want.Gone || p.dead(n):
@@ -168,7 +171,9 @@ func (p *planner) deadSeat() bool {
 		p.wait("managers", plan.WaitCandidate, p.o.name(n)+" is dead and keeps its seat until a node can take it over"+p.coming())
 		return false
 	}
-	p.demote(n, p.gone(n))
+	if p.steady(seats) {
+		p.demote(n, p.gone(n))
+	}
 	return true
 }
 
@@ -185,7 +190,7 @@ func (p *planner) tooFew() bool {
 	case begin && p.steady(seats):
 		p.promote(candidates, plan.ReasonTooFew)
 	case begin:
-	case even && !slices.ContainsFunc(p.o.Nodes, p.willing) && p.o.reachable() == n:
+	case even && !slices.ContainsFunc(p.o.Nodes, p.willing) && p.o.reachable() == n && p.steady(seats):
 		p.demote(p.dispensable(seats), plan.ReasonAlone)
 	default:
 		p.wait("managers", plan.WaitCandidate, fmt.Sprintf("%d of %d%s", n, p.target(), p.coming()))
