@@ -212,7 +212,7 @@ func TestCrash(t *testing.T) {
 
 // later are the points that any node comes to, one without a Swarm too.
 func later() []failpoint.Name {
-	others := slices.Concat(firstStart, failpoint.SwarmNames())
+	others := slices.Concat(firstStart, failpoint.SwarmNames(), failpoint.QuorumNames())
 	return slices.DeleteFunc(failpoint.Names(), func(n failpoint.Name) bool { return slices.Contains(others, n) })
 }
 

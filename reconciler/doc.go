@@ -5,7 +5,7 @@
 //
 //   - Desired: what should run here, read from the store, the static tier or last-known-good (package spec).
 //   - Observed: what the engine has, plus what the loop knows of its own doing: steps under way, attempts that failed
-//     (package node for a Pi's containers, package swarm for the cluster's Swarm services).
+//     (package node for a Pi's containers, package swarm for the cluster's Swarm services, package quorum for the Swarm itself).
 //   - Plan: lanes of steps, what is waited for, and when to look again (package plan). A step is one action with a reason.
 //   - Pass: observe, plan, check, start what the plan says, report.
 //   - Hold: a cause for which nothing is changed until it lifts.
@@ -54,6 +54,13 @@
 // memory in the Swarm: before an update the running version is marked with the hash that is tried, because Swarm forgets
 // what it rolled back from. What a roll back would need (configs, secrets, networks) stays. A network is never changed
 // under its services: all of them would have to go first, so a person is told instead.
+//
+// # Managers of the Swarm
+//
+// One change of membership at a time, and none without quorum. A dead manager's seat is taken after the hold-down, when a node stands by
+// to take it over, and first of all taken: a successor that fails must cost nothing. Two managers exist only on the way to three
+// or back to one. Only a Swarm that brambled formed, or was told to adopt, is managed, and nobody leaves one by force. The package
+// comment of quorum has the facts behind that.
 //
 // # Not guaranteed
 //

@@ -57,6 +57,8 @@ func (e *Engine) apply(ctx context.Context, a plan.Action) error {
 		return e.files.remove(a.Digest)
 	case plan.CreateService, plan.UpdateService, plan.MarkService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
 		return e.applySwarm(ctx, a)
+	case plan.ClaimSwarm, plan.InitSwarm, plan.ConfigureSwarm, plan.PublishSwarm, plan.PromoteNode, plan.DemoteNode, plan.DropNode, plan.SetNode,
+		plan.JoinSwarm, plan.LeaveSwarm: // no loop plans them yet
 	}
 	return fmt.Errorf("unknown action %T", a)
 }
@@ -100,6 +102,8 @@ func touched(a plan.Action) string {
 		return idOr(a.Container, a.Name)
 	case plan.Pull, plan.Create, plan.Remove, plan.CreateNetwork, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveFile:
 	case plan.CreateService, plan.UpdateService, plan.MarkService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
+	case plan.ClaimSwarm, plan.InitSwarm, plan.ConfigureSwarm, plan.PublishSwarm, plan.PromoteNode, plan.DemoteNode, plan.DropNode, plan.SetNode,
+		plan.JoinSwarm, plan.LeaveSwarm:
 	}
 	return ""
 }

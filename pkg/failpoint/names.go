@@ -2,6 +2,7 @@ package failpoint
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/brambled/brambled/reconciler/plan"
@@ -62,7 +63,7 @@ const (
 	StoreInForce    Name = "store-in-force"
 )
 
-// actions and swarmActions are all there are: the tests compare them with package plan.
+// actions, swarmActions and quorumActions are all there are: the tests compare them with package plan.
 func actions() []plan.Action {
 	return []plan.Action{
 		plan.Pull{}, plan.CreateNetwork{}, plan.RemoveNetwork{}, plan.Connect{}, plan.Disconnect{}, plan.CreateVolume{}, plan.Create{},
@@ -76,6 +77,13 @@ func swarmActions() []plan.Action {
 	}
 }
 
+func quorumActions() []plan.Action {
+	return []plan.Action{
+		plan.ClaimSwarm{}, plan.InitSwarm{}, plan.ConfigureSwarm{}, plan.PublishSwarm{}, plan.PromoteNode{}, plan.DemoteNode{},
+		plan.DropNode{}, plan.SetNode{}, plan.JoinSwarm{}, plan.LeaveSwarm{},
+	}
+}
+
 // Names are all points.
 func Names() []Name {
 	list := []Name{
@@ -85,11 +93,14 @@ func Names() []Name {
 		ReportBefore, ReportAfter, ClusterBefore, ClusterAfter, PresenceBefore, PresenceAfter,
 		StoreRead, StoreRemembered, StoreInForce,
 	}
-	return append(append(list, around(actions())...), SwarmNames()...)
+	return slices.Concat(list, around(actions()), SwarmNames(), QuorumNames())
 }
 
 // SwarmNames are the points to which only a node comes that changes a Swarm.
 func SwarmNames() []Name { return around(swarmActions()) }
+
+// QuorumNames are the points to which only a node comes that forms a Swarm, changes its nodes, joins or leaves it.
+func QuorumNames() []Name { return around(quorumActions()) }
 
 func around(actions []plan.Action) []Name {
 	var list []Name

@@ -32,7 +32,7 @@ func TestEachPointHasItsPlace(t *testing.T) {
 		})
 	})
 	names := Names()
-	if declared := len(names) - 2*len(slices.Concat(actions(), swarmActions())); len(places) != declared {
+	if declared := len(names) - 2*len(slices.Concat(actions(), swarmActions(), quorumActions())); len(places) != declared {
 		t.Errorf("%d points are in place, %d are on the list: %v", len(places), declared, places)
 	}
 	for constant, n := range places {
@@ -56,7 +56,7 @@ func TestEachActionIsKnown(t *testing.T) {
 			}
 		}
 	})
-	for _, a := range slices.Concat(actions(), swarmActions()) {
+	for _, a := range slices.Concat(actions(), swarmActions(), quorumActions()) {
 		have = append(have, reflect.TypeOf(a).Name())
 	}
 	slices.Sort(want)

@@ -121,6 +121,27 @@ const (
 	ReasonFallback     Reason = "last good version"      // lost, and the desired version cannot take its place
 	ReasonContact      Reason = "cut off"                // this node is not seen by the others, and what may not run then
 	ReasonRetry        Reason = "retry"                  // it failed, and a person asked for another try
+
+	ReasonForm        Reason = "a stack wants a Swarm"     // and there is none
+	ReasonCutShort    Reason = "its forming was cut short" // a Swarm of ours that does not say so yet
+	ReasonAdopted     Reason = "adopted"                   // a person had brambled take it over
+	ReasonSettings    Reason = "settings differ"           // of the Swarm
+	ReasonInvite      Reason = "so that nodes can join"    // what the store says of the Swarm is not what it is
+	ReasonTooFew      Reason = "too few managers"
+	ReasonTooMany     Reason = "too many managers"
+	ReasonAlone       Reason = "nobody takes the next seat" // an even number of managers, and no node to make it odd
+	ReasonDeadSeat    Reason = "away longer than the hold-down"
+	ReasonReimaged    Reason = "its Pi has another identity now" // re-imaged, or it left and joined again
+	ReasonGone        Reason = "removed by a person"             // node rm
+	ReasonDrain       Reason = "drained by a person"
+	ReasonUndrain     Reason = "no longer drained"
+	ReasonSeat        Reason = "to take over a seat"           // of a manager that is drained or removed
+	ReasonKeep        Reason = "its seat is needed after all"  // Swarm cannot apply a demotion any more
+	ReasonLabels      Reason = "labels differ"                 // of a node
+	ReasonInvited     Reason = "the cluster has a Swarm"       // and this engine is in none
+	ReasonOutcast     Reason = "the Swarm has removed it"      // this node, while it was away
+	ReasonFormerSwarm Reason = "the cluster has another Swarm" // than the one of ours this engine is in
+	ReasonExpired     Reason = "its certificate has expired"
 )
 
 // WaitFor is what a wait is for; a fixed vocabulary.
@@ -147,4 +168,11 @@ const (
 	WaitTasks       WaitFor = "its tasks"               // Swarm does not run all of them yet, or a job has not ended
 	WaitContact     WaitFor = "contact with Consul"     // the others do not see this node
 	WaitStore       WaitFor = "the store"               // only remembered: nothing is removed or replaced before a sound read
+	WaitQuorum      WaitFor = "the quorum"              // most managers of the Swarm are away
+	WaitManager     WaitFor = "a manager"               // this engine cannot change the Swarm
+	WaitSwarm       WaitFor = "Swarm"                   // it is still carrying out the last change
+	WaitHoldDown    WaitFor = "the hold-down"           // a node that is away may come back
+	WaitCandidate   WaitFor = "a candidate"             // no node may become a manager yet
+	WaitInvitation  WaitFor = "an invitation"           // the store does not say yet how to join
+	WaitNode        WaitFor = "a node"                  // one has to say, or do, something first
 )
