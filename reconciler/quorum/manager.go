@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
@@ -239,7 +240,7 @@ func (p *planner) moveSeat() bool {
 
 // coming says which nodes will be candidates, or may be, and when that is known.
 func (p *planner) coming() string {
-	text := ""
+	var text strings.Builder
 	for _, n := range p.o.Nodes {
 		if !p.willing(n) {
 			continue
@@ -247,14 +248,14 @@ func (p *planner) coming() string {
 		ready, back := left(p.d.ReadyFor, n.ReadyFor), left(p.d.HoldDown, n.AwayFor)
 		switch {
 		case !n.Ready:
-			text += fmt.Sprintf("; %s may be back within %s", p.o.name(n), about(back))
+			fmt.Fprintf(&text, "; %s may be back within %s", p.o.name(n), about(back))
 			p.wakeAfter(back)
 		case ready > 0:
-			text += fmt.Sprintf("; %s can in %s", p.o.name(n), about(ready))
+			fmt.Fprintf(&text, "; %s can in %s", p.o.name(n), about(ready))
 			p.wakeAfter(ready)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // sayAway says of managers that are away how long they keep their seats.

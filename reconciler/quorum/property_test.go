@@ -17,7 +17,7 @@ import (
 	"github.com/brambled/brambled/reconciler/spec"
 )
 
-func TestMain(m *testing.M) { proptest.Main(m, "100") }
+func TestMain(m *testing.M) { proptest.Main(m, "60") }
 
 // rule is something that must hold at every moment of every world.
 type rule struct {

@@ -1,6 +1,7 @@
 package quorumtest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -192,15 +193,10 @@ func node(l notation.Line, name string) quorum.Node {
 
 // give adds a person's labels, and those of a config file with their keys.
 func give(to map[string]string, l notation.Line) {
-	for k, v := range labels(l, "person") {
-		to[k] = v
-	}
-	var keys []string
-	for k, v := range labels(l, "config") {
-		to[k] = v
-		keys = append(keys, k)
-	}
-	if slices.Sort(keys); len(keys) > 0 {
+	maps.Copy(to, labels(l, "person"))
+	config := labels(l, "config")
+	maps.Copy(to, config)
+	if keys := slices.Sorted(maps.Keys(config)); len(keys) > 0 {
 		to[spec.LabelNodeKeys] = strings.Join(keys, ",")
 	}
 }
