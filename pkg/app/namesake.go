@@ -45,7 +45,7 @@ func (a *App) named(ctx context.Context) {
 
 // presenceHold is the hold of a node that is not seen by the others.
 func presenceHold(err error) status.Hold {
-	h := status.Hold{Scope: "presence", Cause: "not present", Detail: err.Error(), Lifts: "by itself; nothing that runs depends on it"}
+	h := status.Hold{Scope: "presence", Cause: "not present", Detail: err.Error(), Lifts: "by itself; of what runs only services with x-brambled.stop_when_cut_off depend on it"}
 	if errors.Is(err, consul.ErrNameTaken) {
 		h.Lifts = "when the other machine is gone, or when one of the two has another name (node, --node); what runs goes on, but this machine's report is not written"
 	}
