@@ -273,8 +273,7 @@ func (s *stackRig) stackDeploy(t *testing.T, path string) map[string]swarm.Servi
 	t.Helper()
 	s.engine.Docker(t, "stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", path, stackName)
 	out := s.inspect(t)
-	s.engine.Docker(t, "stack", "rm", "--detach=true", stackName)
-	s.empty(t)
+	s.remove(t)
 	return out
 }
 
@@ -297,8 +296,7 @@ func (s *stackRig) deploy(t *testing.T, path string) map[string]swarm.ServiceSpe
 	}
 	s.create(t, loaded.Swarm)
 	out := s.inspect(t)
-	s.engine.Docker(t, "stack", "rm", "--detach=true", stackName)
-	s.empty(t)
+	s.remove(t)
 	return out
 }
 
@@ -392,25 +390,33 @@ func (s *stackRig) inspect(t *testing.T) map[string]swarm.ServiceSpec {
 	return out
 }
 
-// empty waits until nothing is left of the stack: Swarm lets a network go once its services are gone.
-func (s *stackRig) empty(t *testing.T) {
+// remove asks for the stack's end until nothing is left of it: Swarm refuses to let a network go while a task of a service that
+// is gone already still names it, and docker then fails.
+func (s *stackRig) remove(t *testing.T) {
 	t.Helper()
-	filter := client.Filters{}.Add("label", stackNamespace+"="+stackName)
 	harness.Eventually(t, "the stack is gone", func() error {
-		ctx := context.WithoutCancel(t.Context())
-		services, err := s.c.ServiceList(ctx, client.ServiceListOptions{Filters: filter})
-		if err != nil {
+		if _, err := s.engine.TryDocker("stack", "rm", "--detach=true", stackName); err != nil {
 			return err
 		}
-		networks, err := s.c.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
-		if err != nil {
-			return err
-		}
-		if n, m := len(services.Items), len(networks.Items); n+m > 0 {
-			return fmt.Errorf("%d services and %d networks are left", n, m)
-		}
-		return nil
+		return s.left(context.WithoutCancel(t.Context()))
 	})
+}
+
+// left fails while Swarm still lists something of the stack.
+func (s *stackRig) left(ctx context.Context) error {
+	filter := client.Filters{}.Add("label", stackNamespace+"="+stackName)
+	services, err := s.c.ServiceList(ctx, client.ServiceListOptions{Filters: filter})
+	if err != nil {
+		return err
+	}
+	networks, err := s.c.NetworkList(ctx, client.NetworkListOptions{Filters: filter})
+	if err != nil {
+		return err
+	}
+	if n, m := len(services.Items), len(networks.Items); n+m > 0 {
+		return fmt.Errorf("%d services and %d networks are left", n, m)
+	}
+	return nil
 }
 
 // TestServiceRuns locks what docker stack deploy cannot say, and so cannot be compared with: the container of a task has it. It
@@ -467,6 +473,5 @@ configs: {conf: {content: hello}}
 			t.Errorf("%s is %q, want %q: %v", path, content, want, err)
 		}
 	}
-	s.engine.Docker(t, "stack", "rm", "--detach=true", stackName)
-	s.empty(t)
+	s.remove(t)
 }
