@@ -57,8 +57,9 @@ func (e *Engine) apply(ctx context.Context, a plan.Action) error {
 		return e.files.remove(a.Digest)
 	case plan.CreateService, plan.UpdateService, plan.MarkService, plan.RemoveService, plan.CreateObject, plan.RemoveObject, plan.Pin:
 		return e.applySwarm(ctx, a)
-	case plan.ClaimSwarm, plan.InitSwarm, plan.ConfigureSwarm, plan.PublishSwarm, plan.PromoteNode, plan.DemoteNode, plan.DropNode, plan.SetNode,
-		plan.JoinSwarm, plan.LeaveSwarm: // no loop plans them yet
+	case plan.InitSwarm, plan.ConfigureSwarm, plan.PromoteNode, plan.DemoteNode, plan.DropNode, plan.SetNode, plan.LeaveSwarm:
+		return e.applyQuorum(ctx, a)
+	case plan.ClaimSwarm, plan.PublishSwarm, plan.JoinSwarm: // need the store
 	}
 	return fmt.Errorf("unknown action %T", a)
 }

@@ -284,7 +284,7 @@ func contractSequence(t *testing.T, b *bench) {
 	theirs := b.to(b.swarmService("app", count(2)))
 	b.apply(theirs)
 	var late *docker.OutOfSequenceError
-	if err := b.Apply(t.Context(), mine); !errors.As(err, &late) || late.Service != a.Service.Full {
+	if err := b.Apply(t.Context(), mine); !errors.As(err, &late) || late.What != "service "+a.Service.Full {
 		t.Errorf("an update that has seen an older version: %v", err)
 	}
 	if got := b.mustService(a.Service.Full).Hash; got != theirs.Service.Hash {

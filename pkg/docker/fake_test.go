@@ -42,6 +42,7 @@ func TestSwarmContractOnFake(t *testing.T) {
 		t.Run("api-"+api, func(t *testing.T) {
 			w, _ := fakeWorld(t, api)
 			contractSwarm(t, w)
+			contractQuorum(t, w)
 		})
 	}
 }

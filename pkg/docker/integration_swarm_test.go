@@ -18,6 +18,7 @@ import (
 	"github.com/brambled/brambled/pkg/docker"
 	"github.com/brambled/brambled/pkg/docker/dockertest"
 	"github.com/brambled/brambled/reconciler/plan"
+	"github.com/brambled/brambled/reconciler/quorum"
 	"github.com/brambled/brambled/reconciler/spec"
 	"github.com/brambled/brambled/reconciler/swarm"
 )
@@ -49,6 +50,7 @@ func swarmWorld(t *testing.T) (world, *harness.Engine) {
 func TestSwarmContractOnDocker(t *testing.T) {
 	w, _ := swarmWorld(t)
 	contractSwarm(t, w)
+	contractQuorum(t, w)
 }
 
 // Digests from a registry, and its credentials from the Docker config file.
@@ -100,6 +102,71 @@ func join(t *testing.T, manager, worker *bench, at, from string) {
 		ListenAddr: from + ":2377", AdvertiseAddr: from, RemoteAddrs: []string{at + ":2377"}, JoinToken: info.Swarm.JoinTokens.Worker,
 	})
 	must(t, err)
+}
+
+// Two engines: one forms the Swarm, the other joins, gets a seat, gives it back, leaves, and its record is removed.
+func TestQuorumOnDocker(t *testing.T) {
+	one, oneEngine := swarmWorld(t)
+	two, twoEngine := swarmWorld(t)
+	a, b := newBench(t, one, "qutwo"), newBench(t, two, "qutwo")
+	at, from := wire(t, oneEngine, twoEngine)
+	a.apply(plan.InitSwarm{Node: "pi1", Cluster: "c1", Address: at, Settings: settings})
+	id, token, err := a.WorkerToken(t.Context())
+	must(t, err)
+	join := plan.JoinSwarm{Swarm: id, Node: "pi2", Address: from, Managers: []string{at + ":2377"}}
+	if err := b.JoinSwarm(t.Context(), join, token[:len(token)-1]+"?"); err == nil {
+		t.Error("joined by another token")
+	}
+	must(t, b.JoinSwarm(t.Context(), join, token))
+	must(t, b.JoinSwarm(t.Context(), join, token)) // its reply was lost
+	if o := b.quorum(); o.State != quorum.Active || o.Manager || o.Control {
+		t.Errorf("the worker observes %+v", o)
+	}
+	self, err := b.SwarmNode(t.Context())
+	must(t, err)
+	node := func() (out quorum.Node) {
+		for _, n := range a.quorum().Nodes {
+			if n.ID == self.ID {
+				out = n
+			}
+		}
+		return out
+	}
+	a.eventually("the worker is ready", func() bool { return node().Ready })
+	a.apply(plan.PromoteNode{ID: self.ID, Name: "pi2", Version: node().Version})
+	a.eventually("it has its seat", func() bool { n := node(); return n.Manager && n.Seat && n.Reachable && n.Address == from+":2377" })
+	if err := a.Apply(t.Context(), plan.DropNode{ID: self.ID, Name: "pi2"}); err == nil {
+		t.Error("a manager was removed")
+	}
+	b.eventually("it sees both", func() bool { o := b.quorum(); return o.Control && len(o.Nodes) == 2 })
+	a.apply(plan.DemoteNode{ID: self.ID, Name: "pi2", Version: node().Version})
+	a.eventually("its seat is taken", func() bool { n := node(); return !n.Manager && !n.Seat })
+	b.eventually("it knows", func() bool { o := b.quorum(); return o.State == quorum.Active && !o.Manager })
+	leaveAs(t, b, id)
+	a.eventually("it is down", func() bool { return !node().Ready })
+	a.apply(plan.DropNode{ID: self.ID, Name: "pi2"}, plan.DropNode{ID: self.ID, Name: "pi2"})
+	if n := a.quorum().Nodes; len(n) != 1 {
+		t.Errorf("after its removal: %+v", n)
+	}
+}
+
+// Of two managers one is left: it is a manager, and has no control.
+func TestNoQuorumOnDocker(t *testing.T) {
+	one, oneEngine := swarmWorld(t)
+	two, twoEngine := swarmWorld(t)
+	a, b := newBench(t, one, "qunone"), newBench(t, two, "qunone")
+	at, from := wire(t, oneEngine, twoEngine)
+	join(t, a, b, at, from)
+	oneEngine.Docker(t, "node", "promote", twoEngine.Docker(t, "info", "--format", "{{.Swarm.NodeID}}"))
+	b.eventually("both are managers", func() bool {
+		o, err := b.ObserveQuorum(t.Context(), b.NewQuorumMemory())
+		return err == nil && o.Control
+	})
+	oneEngine.Kill(t)
+	b.eventually("no quorum", func() bool {
+		o, err := b.ObserveQuorum(t.Context(), b.NewQuorumMemory())
+		return err == nil && cmp.Equal(o, quorum.Observed{State: quorum.Active, Manager: true, Err: noLeader})
+	})
 }
 
 // A worker has no control and knows its own tasks; a manager that has lost the others fails, and does not see half a Swarm.

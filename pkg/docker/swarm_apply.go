@@ -97,13 +97,13 @@ func adopt(kind, id string, have swarmapi.Annotations, owner, hash string) error
 	return nil
 }
 
-// OutOfSequenceError says that a service was changed after it was observed. Nothing was done: the next pass looks at the
-// service again and plans anew.
-type OutOfSequenceError struct{ Service string }
+// OutOfSequenceError says that something in the Swarm was changed after it was observed. Nothing was done: the next pass looks at
+// it again and plans anew.
+type OutOfSequenceError struct{ What string } // "service web_app"
 
 // Error implements error.
 func (e *OutOfSequenceError) Error() string {
-	return fmt.Sprintf("the service %s was changed by somebody else meanwhile: it is looked at again, and the change planned anew", e.Service)
+	return fmt.Sprintf("the %s was changed by somebody else meanwhile: it is looked at again, and the change planned anew", e.What)
 }
 
 // updateService looks at the service first: what the new version has to keep, and whether it is there already because the
@@ -117,7 +117,7 @@ func (e *Engine) updateService(ctx context.Context, a plan.UpdateService) error 
 		if isVersion(former.Spec, a) {
 			return nil
 		}
-		return &OutOfSequenceError{Service: a.Service.Full}
+		return &OutOfSequenceError{What: "service " + a.Service.Full}
 	}
 	s, err := e.serviceSpec(ctx, a.Owner, a.Stack, a.Service, a.Image, &former.Spec)
 	if err != nil {
@@ -142,10 +142,7 @@ func (e *Engine) change(ctx context.Context, id string, version uint64, s swarma
 		e.warn(s.Name, res.Warnings)
 		return err
 	})
-	if outOfSequence(err) {
-		return &OutOfSequenceError{Service: s.Name}
-	}
-	return err
+	return sequenced("service "+s.Name, err)
 }
 
 // markService changes one label of what is there.
@@ -158,7 +155,7 @@ func (e *Engine) markService(ctx context.Context, a plan.MarkService) error {
 		if have.Spec.Labels[spec.LabelTried] == a.Tried {
 			return nil
 		}
-		return &OutOfSequenceError{Service: a.Name}
+		return &OutOfSequenceError{What: "service " + a.Name}
 	}
 	l := maps.Clone(have.Spec.Labels)
 	if l == nil {

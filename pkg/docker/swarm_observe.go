@@ -98,6 +98,7 @@ func (e *Engine) swarmInfo(ctx context.Context) (swarmapi.Info, error) {
 	err := e.call(ctx, e.cfg.CallTimeout, func(ctx context.Context, c *conn) error {
 		res, err := c.Info(ctx, client.InfoOptions{})
 		out = res.Info.Swarm
+		out.Error = rpcPreamble.ReplaceAllString(out.Error, "")
 		return err
 	})
 	return out, err

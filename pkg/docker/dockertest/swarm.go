@@ -8,23 +8,25 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
 	swarmapi "github.com/moby/moby/api/types/swarm"
 )
 
 // cluster is the Swarm that the fake is part of.
 type cluster struct {
-	state    swarmapi.LocalNodeState
-	worker   bool
-	id, self string
-	index    uint64 // of the raft log: every write raises it
-	nodes    map[string]*swarmapi.Node
-	services map[string]*swarmapi.Service
-	tasks    []*swarmapi.Task // in order of creation
-	configs  map[string]*swarmapi.Config
-	secrets  map[string]*swarmapi.Secret
-	held     bool // updates make no progress
+	state      swarmapi.LocalNodeState
+	worker     bool
+	id, self   string
+	meta       swarmapi.Meta
+	spec       swarmapi.Spec
+	leaderless bool   // too few managers reach each other
+	index      uint64 // of the raft log: every write raises it
+	nodes      map[string]*swarmapi.Node
+	services   map[string]*swarmapi.Service
+	tasks      []*swarmapi.Task // in order of creation
+	configs    map[string]*swarmapi.Config
+	secrets    map[string]*swarmapi.Secret
+	held       bool // updates make no progress
 }
 
 // predefined is the id that Swarm gives the network "host" of every node. No list shows it.
@@ -53,11 +55,14 @@ func (s *Server) swarmID(kind string) string {
 
 func (s *Server) swarmRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST /swarm/init", s.locked(s.initSwarm))
+	m.HandleFunc("POST /swarm/join", s.locked(s.joinSwarm))
 	m.HandleFunc("POST /swarm/leave", s.locked(s.leaveSwarm))
 	for pattern, f := range map[string]http.HandlerFunc{
 		"GET /services": s.listServices, "POST /services/create": s.createService, "GET /services/{id}": s.inspectService,
 		"POST /services/{id}/update": s.updateService, "DELETE /services/{id}": s.removeService,
-		"GET /tasks": s.listTasks, "GET /nodes": s.listNodes,
+		"GET /swarm": s.inspectSwarm, "POST /swarm/update": s.updateSwarm,
+		"GET /tasks": s.listTasks, "GET /nodes": s.listNodes, "GET /nodes/{id}": s.inspectNode,
+		"POST /nodes/{id}/update": s.updateNode, "DELETE /nodes/{id}": s.removeNode,
 		"GET /configs": s.listConfigs, "POST /configs/create": s.createConfig, "DELETE /configs/{id}": s.removeConfig,
 		"GET /secrets": s.listSecrets, "POST /secrets/create": s.createSecret, "DELETE /secrets/{id}": s.removeSecret,
 	} {
@@ -77,11 +82,17 @@ func (s *Server) locked(f http.HandlerFunc) http.HandlerFunc {
 
 const noManager = `This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.`
 
+const noLeader = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online."
+
 // managed serves on a manager only.
 func (s *Server) managed(f http.HandlerFunc) http.HandlerFunc {
 	return s.locked(func(w http.ResponseWriter, r *http.Request) {
-		if !s.swarm.manager() {
+		switch {
+		case !s.swarm.manager():
 			fail(w, http.StatusServiceUnavailable, noManager)
+			return
+		case s.swarm.leaderless:
+			rpc(w, http.StatusInternalServerError, "Unknown", noLeader)
 			return
 		}
 		s.auths[r.Method+" "+r.URL.Path] = r.Header.Get("X-Registry-Auth")
@@ -94,32 +105,6 @@ func (s *Server) Auth(call string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.auths[call]
-}
-
-func (s *Server) initSwarm(w http.ResponseWriter, _ *http.Request) {
-	if s.swarm.state != swarmapi.LocalNodeStateInactive {
-		fail(w, http.StatusServiceUnavailable, "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.")
-		return
-	}
-	c := newCluster()
-	c.state, c.id, c.self = swarmapi.LocalNodeStateActive, s.swarmID("cluster"), s.swarmID("node")
-	s.swarm = c
-	s.addNode(c.self, "fake").ManagerStatus = &swarmapi.ManagerStatus{Leader: true, Reachability: swarmapi.ReachabilityReachable}
-	s.addNetwork(s.swarmID("network"), "ingress", nil).swarm()
-	reply(w, http.StatusOK, c.self)
-}
-
-func (s *Server) leaveSwarm(w http.ResponseWriter, r *http.Request) {
-	if s.swarm.manager() && r.URL.Query().Get("force") == "" {
-		fail(w, http.StatusServiceUnavailable, "You are attempting to leave the swarm on a node that is participating as a manager.")
-		return
-	}
-	for _, t := range s.swarm.tasks {
-		s.removeTaskContainer(t)
-	}
-	maps.DeleteFunc(s.networks, func(_ string, n *netw) bool { return n.scope == "swarm" })
-	s.swarm = newCluster()
-	w.WriteHeader(http.StatusOK)
 }
 
 // SetWorker makes the engine a worker of its Swarm, or a manager again: a worker sees nothing of the Swarm.
@@ -140,54 +125,14 @@ func (s *Server) SetSwarmState(state swarmapi.LocalNodeState) {
 func (s *Server) swarmInfo() swarmapi.Info {
 	c := s.swarm
 	i := swarmapi.Info{LocalNodeState: c.state, NodeID: c.self, ControlAvailable: c.manager()}
-	if c.manager() {
+	switch {
+	case c.manager() && c.leaderless:
+		i.Error = "rpc error: code = Unknown desc = " + noLeader
+	case c.manager():
 		i.Cluster = &swarmapi.ClusterInfo{ID: c.id}
 		i.Nodes, i.Managers = len(c.nodes), 1
 	}
 	return i
-}
-
-func (s *Server) addNode(id, hostname string) *swarmapi.Node {
-	n := &swarmapi.Node{
-		ID: id, Spec: swarmapi.NodeSpec{Role: swarmapi.NodeRoleWorker, Availability: swarmapi.NodeAvailabilityActive},
-		Description: swarmapi.NodeDescription{Hostname: hostname}, Status: swarmapi.NodeStatus{State: swarmapi.NodeStateReady},
-	}
-	s.swarm.write(&n.Meta)
-	s.swarm.nodes[id] = n
-	return n
-}
-
-// AddNode adds a worker of this host name to the Swarm.
-func (s *Server) AddNode(hostname string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.addNode(s.swarmID("node"), hostname)
-}
-
-// SetNode changes a node as Swarm, or a person, would.
-func (s *Server) SetNode(hostname string, change func(*swarmapi.Node)) {
-	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, n := range s.swarm.nodes {
-		if n.Description.Hostname == hostname {
-			change(n)
-			s.swarm.write(&n.Meta)
-			s.event(events.NodeEventType, events.ActionUpdate, n.ID, hostname)
-			return
-		}
-	}
-	s.t.Fatalf("fake Swarm: no node %s", hostname)
-}
-
-// Drain keeps new tasks from a node, as `docker node update --availability drain` does.
-func (s *Server) Drain(hostname string) {
-	s.t.Helper()
-	s.SetNode(hostname, func(n *swarmapi.Node) { n.Spec.Availability = swarmapi.NodeAvailabilityDrain })
-}
-
-func (s *Server) listNodes(w http.ResponseWriter, _ *http.Request) {
-	reply(w, 200, values(s.swarm.nodes))
 }
 
 // values are the values in the order of their keys.
