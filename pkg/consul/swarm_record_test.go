@@ -76,6 +76,12 @@ func TestSwarmRecordDamaged(t *testing.T) {
 	if _, err := c.SwarmRecord(t.Context()); err == nil || !strings.Contains(err.Error(), "consul kv delete brambled/swarm/record") {
 		t.Errorf("damaged: %v", err)
 	}
+	if err := c.Delete(t.Context(), swarmRecordKey); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.SwarmRecord(t.Context()); err != nil || r.ID != "" {
+		t.Errorf("deleted: %+v, %v", r, err)
+	}
 	heal := s.Break(consultest.Failure{Drop: true})
 	if _, err := c.SwarmRecord(t.Context()); err == nil {
 		t.Error("a store that does not answer has no record")

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	swarmapi "github.com/moby/moby/api/types/swarm"
+	"github.com/moby/moby/client"
 
 	"github.com/brambled/brambled/pkg/docker"
 	"github.com/brambled/brambled/pkg/docker/dockertest"
@@ -34,6 +35,14 @@ func (b *bench) quorum() quorum.Observed {
 	o, err := b.ObserveQuorum(b.t.Context(), b.NewQuorumMemory())
 	must(b.t, err)
 	return o
+}
+
+// swarmSpec is what is asked of the Swarm, as the engine has it.
+func (b *bench) swarmSpec() swarmapi.Spec {
+	b.t.Helper()
+	res, err := b.cli.SwarmInspect(b.t.Context(), client.SwarmInspectOptions{})
+	must(b.t, err)
+	return res.Swarm.Spec
 }
 
 // self is the one node of the Swarm.
@@ -84,6 +93,10 @@ func contractForm(t *testing.T, b *bench) {
 
 // Settings are changed at the version that was observed; what is not ours stays.
 func contractConfigure(t *testing.T, b *bench) {
+	person := b.swarmSpec()
+	person.Labels = map[string]string{"room": "attic"}
+	_, err := b.cli.SwarmUpdate(t.Context(), client.SwarmUpdateOptions{Version: swarmapi.Version{Index: b.quorum().Swarm.Version}, Spec: person})
+	must(t, err)
 	before := b.quorum().Swarm
 	a := plan.ConfigureSwarm{ID: before.ID, Version: before.Version, Cluster: "c1", Settings: spec.SwarmSettings{Heartbeat: 2 * time.Second}}
 	b.apply(a, a) // the second: its reply was lost
@@ -92,6 +105,9 @@ func contractConfigure(t *testing.T, b *bench) {
 	want.Version, want.Cluster, want.Heartbeat = after.Version, "c1", 2*time.Second
 	if diff := cmp.Diff(want, after); diff != "" || after.Version == before.Version {
 		t.Errorf("version %d: %s", after.Version, diff)
+	}
+	if got := b.swarmSpec().Labels["room"]; got != "attic" {
+		t.Errorf("a person's label is %q", got)
 	}
 	a.Settings = settings
 	var late *docker.OutOfSequenceError
@@ -168,6 +184,7 @@ func leaveAs(t *testing.T, b *bench, id string) {
 	}
 }
 
+// A node may have left and joined anew since it was looked at.
 func TestLeave(t *testing.T) {
 	b, s := fakeManager(t)
 	s.SetWorker(true)
@@ -243,6 +260,10 @@ func TestNoQuorum(t *testing.T) {
 		s.Break(dockertest.Fault{Match: "^GET /" + path + "$", Message: "rpc error: code = Internal desc = broken"})
 		if got, err := b.ObserveQuorum(t.Context(), b.NewQuorumMemory()); err == nil || !cmp.Equal(got, quorum.Observed{}) {
 			t.Errorf("%s: observed %+v, %v", path, got, err)
+		}
+		s.Mend()
+		if got := b.quorum(); !got.Control {
+			t.Errorf("mended: %+v", got)
 		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 // swarmPort is Swarm's own.
 const swarmPort = ":2377"
 
-// applyQuorum performs the actions on the Swarm itself. Claims, invitations and notes of removals are the store's; see pkg/app.
+// applyQuorum performs the actions on the Swarm itself. What is written to the store before or instead (claims, invitations, notes
+// of removals) is the caller's.
 func (e *Engine) applyQuorum(ctx context.Context, a plan.Action) error {
 	switch a := a.(type) {
 	case plan.InitSwarm:
