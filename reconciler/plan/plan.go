@@ -142,6 +142,7 @@ const (
 	ReasonOutcast     Reason = "the Swarm has removed it"      // this node, while it was away
 	ReasonFormerSwarm Reason = "the cluster has another Swarm" // than the one of ours this engine is in
 	ReasonExpired     Reason = "its certificate has expired"
+	ReasonStranded    Reason = "it reaches none of the managers it knows" // an engine on its way to a seat
 )
 
 // WaitFor is what a wait is for; a fixed vocabulary.

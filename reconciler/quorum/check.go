@@ -183,13 +183,13 @@ func (c *checker) lost(n Node) bool {
 		return m.Name == name && m.ID != n.ID && (m.State == Inactive || m.State == Active && m.ID != "")
 	})
 	here := n.Ready && (!n.Seat || n.Reachable)
-	return !here && (n.AwayFor >= c.d.HoldDown || other && !n.Ready && !n.Reachable || c.d.Node(c.o.name(n)).Gone)
+	return !here && (n.AwayFor >= c.d.HoldDown || other && !n.Ready && !n.Reachable || c.d.Node(c.o.Name(n)).Gone)
 }
 
 // fit reports whether a node may become a manager.
 func (c *checker) fit(n Node) bool {
 	_, here := c.o.at(n.ID)
-	want := c.d.Node(c.o.name(n))
+	want := c.d.Node(c.o.Name(n))
 	return here && n.Ready && n.ReadyFor >= c.d.ReadyFor && n.Availability == plan.Active && !n.Manager && !n.Seat && !want.Drain && !want.Gone
 }
 
@@ -206,7 +206,7 @@ func (c *checker) fits() int {
 // vacating reports whether a manager that is there is to leave its seat.
 func (c *checker) vacating() bool {
 	return slices.ContainsFunc(c.o.seats(), func(n Node) bool {
-		want := c.d.Node(c.o.name(n))
+		want := c.d.Node(c.o.Name(n))
 		return want.Drain || want.Gone
 	})
 }
@@ -222,6 +222,8 @@ func (c *checker) mayPromote(n Node) string {
 		return "another role is still being changed (rule 8: one at a time)"
 	case !c.fit(n):
 		return "it is no candidate (rule 8: a Ready replacement)"
+	case c.o.lost(n) != "":
+		return "its engine may ask a manager that is not there for its seat"
 	case seats > 1 && c.o.reachable() < quorum(seats+1):
 		return "if it failed while it joins there would be no quorum (rule 8: demote first, promote next)"
 	case seats%2 == 1 && c.fits() < 2 && !c.vacating():
@@ -236,7 +238,7 @@ func (c *checker) mayPromote(n Node) string {
 // are even, one less bears as many losses.
 func (c *checker) mayDemote(n Node) string {
 	seats := len(c.o.seats())
-	want := c.d.Node(c.o.name(n))
+	want := c.d.Node(c.o.Name(n))
 	switch {
 	case !n.Seat || !n.Manager:
 		return "it is no manager"
@@ -260,15 +262,15 @@ func (c *checker) mayDemote(n Node) string {
 func (c *checker) shrunk(seats int) bool {
 	names := map[string]bool{}
 	for _, n := range c.o.Nodes {
-		if (c.o.named(n) || n.Seat) && !c.d.Node(c.o.name(n)).Gone {
-			names[c.o.name(n)] = true
+		if (c.o.named(n) || n.Seat) && !c.d.Node(c.o.Name(n)).Gone {
+			names[c.o.Name(n)] = true
 		}
 	}
 	return len(names) < seats
 }
 
 func (c *checker) mayDrop(n Node) string {
-	sibling := slices.ContainsFunc(c.o.Nodes, func(m Node) bool { return m.ID != n.ID && m.Ready && (m.Host == n.Host || c.o.name(m) == c.o.name(n)) })
+	sibling := slices.ContainsFunc(c.o.Nodes, func(m Node) bool { return m.ID != n.ID && m.Ready && (m.Host == n.Host || c.o.Name(m) == c.o.Name(n)) })
 	switch {
 	case n.Seat:
 		return "it has a seat: its vote would be missed for ever"
@@ -278,7 +280,7 @@ func (c *checker) mayDrop(n Node) string {
 		return "another role is still being changed (rule 8: one at a time)"
 	case !c.lost(n):
 		return "it may come back (rule 8: the hold-down)"
-	case !n.Manager && !sibling && !c.d.Node(c.o.name(n)).Gone:
+	case !n.Manager && !sibling && !c.d.Node(c.o.Name(n)).Gone:
 		return "nothing has taken its place"
 	}
 	return ""
@@ -287,7 +289,7 @@ func (c *checker) mayDrop(n Node) string {
 // maySet holds that a person's labels and a person's drain stay.
 func (c *checker) maySet(a plan.SetNode, n Node) string {
 	mine := strings.Split(n.Labels[spec.LabelNodeKeys], ",")
-	want := c.d.Node(c.o.name(n))
+	want := c.d.Node(c.o.Name(n))
 	for k, v := range n.Labels {
 		_, given := want.Labels[k]
 		if !strings.HasPrefix(k, reserved) && !slices.Contains(mine, k) && !given && a.Labels[k] != v {

@@ -57,6 +57,8 @@ func mayLeave(d spec.Quorum, m Member, a plan.LeaveSwarm) string {
 		return "not the Swarm that was observed"
 	case slices.Contains(m.Record.Former, m.Swarm), ours && d.Node(m.Node).Gone, ours && m.Expired && (m.Left == 0 || m.Left >= again):
 		return ""
+	case ours && m.State == Errored && m.StrandedFor >= Patience && !m.seated():
+		return ""
 	case m.State != Active && (ours || m.Swarm == "") && slices.Contains(m.Record.Removed, m.ID):
 		return ""
 	}

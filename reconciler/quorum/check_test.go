@@ -62,6 +62,7 @@ func TestCheck(t *testing.T) {
 		{"of a single one is not", "", "pi pi1 leader\npi pi2\npi pi3 down=1m", up("pi2"), "rest at an even number"},
 		{"of one that only just came is not", "", "pi pi1 leader\npi pi2 manager\npi pi3 ready=10s", up("pi3"), "no candidate"},
 		{"nor of one that is drained", "node pi3 drain", "pi pi1 leader\npi pi2 manager\npi pi3", up("pi3"), "no candidate"},
+		{"nor of one that may ask a dead manager for its seat", "", "pi pi1 leader\npi pi2 manager\npi pi3 knows=10.0.0.1:2377,10.0.0.9:2377", up("pi3"), "a manager that is not there"},
 		{"promoting first would risk the quorum", "", "pi pi5\n" + oneDead, up("pi4"), "demote first, promote next"},
 		{"four are too many", "managers 1", "pi pi1 leader\npi pi2 manager\npi pi3\npi pi4", up("pi3"), "enough managers"},
 		{"the version is the one that was observed", "", oneAndTwo, plan.PromoteNode{ID: "@pi2", Version: 9}, "rule 9: fenced"},
@@ -176,6 +177,12 @@ func TestMemberSays(t *testing.T) {
 	unknown.Swarm = ""
 	other := expired(ours(quorum.Errored))
 	other.Swarm = "swarm9"
+	stranded := ours(quorum.Errored)
+	stranded.Err, stranded.StrandedFor, stranded.ID = "can't initialize raft node: connection error", quorum.Patience, ""
+	briefly, strandedSeat, strandedElsewhere := stranded, stranded, stranded
+	briefly.StrandedFor = 1
+	strandedSeat.Record.Managers = seated.Record.Managers
+	strandedElsewhere.Swarm = ""
 	broken := ours(quorum.Errored)
 	broken.Err = "boom"
 	former := ours(quorum.Active)
@@ -197,6 +204,10 @@ func TestMemberSays(t *testing.T) {
 		{"a manager keeps its seat until the others have taken it", "", seated, "waits for a person: the certificate of this manager has expired"},
 		{"which Swarm it is must be known", "", unknown, "waits for a person: the certificate has expired, and it is not known of which Swarm"},
 		{"somebody else's is not left", "", other, "waits for a person: this engine is in Swarm swarm9"},
+		{"one that is stranded on its way to a seat joins anew", "", stranded, "leave the Swarm, as node (it reaches none of the managers it knows)"},
+		{"after a while", "", briefly, "waits for Swarm: the engine was to become a manager"},
+		{"one that has a seat keeps it", "", strandedSeat, "waits for a person: this manager's engine asks only"},
+		{"and which Swarm it is must be known", "", strandedElsewhere, "waits for a person: the engine says"},
 		{"any other error is said", "", broken, "waits for a person: the engine says: boom"},
 		{"a locked Swarm is said", "", ours(quorum.Locked), "docker swarm unlock"},
 		{"a manager does not leave, even a Swarm that was ours", "", former, "waits for a person: this engine is in Swarm swarm0"},

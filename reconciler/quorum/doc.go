@@ -13,7 +13,7 @@
 //   - Dead: away for the hold-down; or its Pi is there under another identity; or removed by a person (`node rm`) and away.
 //   - Candidate: Ready for a minute, with brambled on it, labelled, active, neither drained nor removed. It may get a seat.
 //   - Target: how many managers there should be. swarm.managers, but never more than there are nodes, and always odd. A node that is
-//     away counts for ever; only `node rm` takes it out.
+//     about to join counts, and one that is away counts for ever; only `node rm` takes it out.
 //   - Ours: a Swarm that carries this cluster's id as a label. brambled writes it when it forms one, or when a person has it adopt
 //     one. Any other is only used.
 //
@@ -47,9 +47,15 @@
 //   - A promotion cannot be taken back before the node has its seat: there is no member to demote, "can't find manager in raft
 //     memberlist" [manager/controlapi/node.go, UpdateNode]. A node that dies on its way would take its seat whenever it returned, so
 //     after the hold-down its record is removed, which Swarm allows for a node that is Down and no member [RemoveNode].
+//   - On its way to a seat an engine asks one manager: the one by which it once joined, and after a restart of the engine one of those
+//     it knows, at random [node/node.go, runManager]. If that one does not answer its part in the Swarm ends with an error, and is begun
+//     again with the address by which it joined, for ever. So no node is promoted whose engine knows a manager that is not there; and
+//     as nobody can see by which one it joined, one that is stranded all the same leaves after a moment and joins anew by one that
+//     answers: it has no seat to lose. That is the rule, not the exception, where all joined by the Pi that formed the Swarm, and
+//     that one dies.
 //   - Two managers bear no loss, as one does, and have twice as much to lose (moby#34384, #34722). So the way from one to three,
 //     and from any odd number, begins only when two candidates stand ready; while seats are even the next one must come soon; and
-//     when no node may take it any more, the way back is taken.
+//     when for two minutes no node may take it any more, the way back is taken.
 //   - With a candidate absent a dead manager keeps its seat: two seats that are both needed are no better than three. Of an even
 //     number of seats a dead one is taken at any rate, since it only adds to what must be reached.
 //   - For a seat that is moved from a node which is well the successor comes first: four of four are there in between.

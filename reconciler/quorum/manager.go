@@ -23,14 +23,22 @@ func (p *planner) planManagers() {
 	}
 }
 
+// Target is how many managers there should be, given who is in the Swarm.
+func Target(d spec.Quorum, o Observed) int { return newPlanner(d, o).target() }
+
 // target is how many managers there should be: never an even number, and never more than there are nodes. A node that is away
 // counts, whatever the time; only one that a person removed does not.
 func (p *planner) target() int {
 	known := map[string]bool{}
 	for _, n := range p.o.Nodes {
-		name := p.o.name(n)
+		name := p.o.Name(n)
 		if (p.o.named(n) || n.Seat) && !p.d.Node(name).Gone {
 			known[name] = true
+		}
+	}
+	for _, m := range p.o.Present { // one that is about to join, or to join anew
+		if (m.Swarm == "" || m.Swarm == p.o.Swarm.ID) && !p.d.Node(m.Name).Gone {
+			known[m.Name] = true
 		}
 	}
 	target := max(min(p.d.Managers, len(known)), 1)
@@ -41,7 +49,7 @@ func (p *planner) target() int {
 func (p *planner) candidates() []Node {
 	var out []Node
 	for _, n := range p.o.Nodes {
-		if p.willing(n) && n.Ready && n.ReadyFor >= p.d.ReadyFor && n.Labels[spec.LabelNode] == p.o.name(n) && !p.moving(laneNode(p.o.name(n))) {
+		if p.willing(n) && n.Ready && n.ReadyFor >= p.d.ReadyFor && n.Labels[spec.LabelNode] == p.o.Name(n) && !p.moving(laneNode(p.o.Name(n))) {
 			out = append(out, n)
 		}
 	}
@@ -52,7 +60,7 @@ func (p *planner) candidates() []Node {
 // other plans for it.
 func (p *planner) willing(n Node) bool {
 	_, here := p.o.at(n.ID)
-	want := p.d.Node(p.o.name(n))
+	want := p.d.Node(p.o.Name(n))
 	there := n.Ready && here || !n.Ready && p.o.named(n) && n.AwayFor < p.d.HoldDown && !p.o.reimaged(n)
 	return there && !n.Manager && !n.Seat && n.Availability == plan.Active && !want.Drain && !want.Gone
 }
@@ -77,7 +85,7 @@ func (p *planner) unsettled() bool {
 // leaving deals with a manager whose seat Swarm has not taken yet. Swarm tries again for ever, and cannot while the others alone
 // have no quorum: then the seat is needed for the one that is dead.
 func (p *planner) leaving(n Node) {
-	name := p.o.name(n)
+	name := p.o.Name(n)
 	lost := slices.ContainsFunc(p.o.seats(), func(m Node) bool { return m.ID != n.ID && p.dead(m) })
 	if lost && n.well() && !p.o.removable(n.ID) {
 		p.role(n, plan.PromoteNode{ID: n.ID, Name: name, Version: n.Version}, plan.ReasonKeep)
@@ -89,7 +97,7 @@ func (p *planner) leaving(n Node) {
 // arriving deals with a node that is to be a manager and has no seat yet. Swarm takes no promotion back before the node has
 // arrived: one that died on the way is removed, or it would take a seat whenever it returned.
 func (p *planner) arriving(n Node) {
-	name := p.o.name(n)
+	name := p.o.Name(n)
 	switch {
 	case !n.Ready && p.dead(n):
 		p.drop(n, p.gone(n))
@@ -116,7 +124,7 @@ func (p *planner) tooMany() bool {
 		return true
 	}
 	n, why := p.dispensable(seats), plan.ReasonTooMany
-	switch want := p.d.Node(p.o.name(n)); {
+	switch want := p.d.Node(p.o.Name(n)); {
 	case want.Gone || p.dead(n):
 		why = p.gone(n)
 	case want.Drain:
@@ -130,7 +138,7 @@ func (p *planner) tooMany() bool {
 // where nobody else is left, and the leader of brambled before that, because both would have to be elected anew.
 func (p *planner) dispensable(seats []Node) Node {
 	rank := func(n Node) int {
-		name := p.o.name(n)
+		name := p.o.Name(n)
 		want := p.d.Node(name)
 		switch {
 		case p.dead(n):
@@ -147,7 +155,7 @@ func (p *planner) dispensable(seats []Node) Node {
 		return 3
 	}
 	return slices.MinFunc(seats, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(lead(a), lead(b)), cmp.Compare(p.o.name(b), p.o.name(a)), cmp.Compare(b.ID, a.ID))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(lead(a), lead(b)), cmp.Compare(p.o.Name(b), p.o.Name(a)), cmp.Compare(b.ID, a.ID))
 	})
 }
 
@@ -169,7 +177,7 @@ func (p *planner) deadSeat() bool {
 	}
 	n := seats[i]
 	if len(seats)%2 == 1 && len(p.candidates()) == 0 {
-		p.wait("managers", plan.WaitCandidate, p.o.name(n)+" is dead and keeps its seat until a node can take it over"+p.coming())
+		p.wait("managers", plan.WaitCandidate, p.o.Name(n)+" is dead and keeps its seat until a node can take it over"+p.coming())
 		return false
 	}
 	if p.steady(seats) {
@@ -192,12 +200,23 @@ func (p *planner) tooFew() bool {
 		p.promote(candidates, plan.ReasonTooFew)
 	case begin:
 	case even && !slices.ContainsFunc(p.o.Nodes, p.willing) && p.o.reachable() == n && p.steady(seats):
-		p.demote(p.dispensable(seats), plan.ReasonAlone)
+		p.back(seats)
 	default:
 		p.wait("managers", plan.WaitCandidate, fmt.Sprintf("%d of %d%s", n, p.target(), p.coming()))
 		return false
 	}
 	return true
+}
+
+// back takes the way back from an even number, once nobody has come for so long that a node which joins anew would have.
+func (p *planner) back(seats []Node) {
+	rest := left(2*p.d.ReadyFor, p.o.SeatsFor)
+	if rest == 0 {
+		p.demote(p.dispensable(seats), plan.ReasonAlone)
+		return
+	}
+	p.wait("managers", plan.WaitCandidate, fmt.Sprintf("%d of %d, and no node is there for the next seat; in %s one is given back", len(seats), p.target(), about(rest)))
+	p.wakeAfter(rest)
 }
 
 // bears reports whether the quorum of one more manager can be reached without that one: a joiner that fails must cost nothing.
@@ -208,7 +227,7 @@ func (p *planner) bears(n int) bool { return n == 1 || p.o.reachable() >= quorum
 func (p *planner) steady(seats []Node) bool {
 	for _, n := range seats {
 		if n.well() && n.ReadyFor < Settle {
-			p.wait("managers", plan.WaitSwarm, p.o.name(n)+" has only just become a manager, or come back")
+			p.wait("managers", plan.WaitSwarm, p.o.Name(n)+" has only just become a manager, or come back")
 			p.wakeAfter(left(Settle, n.ReadyFor))
 			return false
 		}
@@ -221,7 +240,7 @@ func (p *planner) steady(seats []Node) bool {
 func (p *planner) moveSeat() bool {
 	seats, candidates := p.o.seats(), p.candidates()
 	i := slices.IndexFunc(seats, func(n Node) bool {
-		want := p.d.Node(p.o.name(n))
+		want := p.d.Node(p.o.Name(n))
 		return want.Drain || want.Gone
 	})
 	if i < 0 {
@@ -229,7 +248,7 @@ func (p *planner) moveSeat() bool {
 	}
 	switch {
 	case len(candidates) == 0:
-		p.wait("managers", plan.WaitCandidate, p.o.name(seats[i])+" keeps its seat until a node can take it over"+p.coming())
+		p.wait("managers", plan.WaitCandidate, p.o.Name(seats[i])+" keeps its seat until a node can take it over"+p.coming())
 		return false
 	case p.o.reachable() < len(seats) || !p.bears(len(seats)) || !p.steady(seats):
 		return false
@@ -248,10 +267,10 @@ func (p *planner) coming() string {
 		ready, back := left(p.d.ReadyFor, n.ReadyFor), left(p.d.HoldDown, n.AwayFor)
 		switch {
 		case !n.Ready:
-			fmt.Fprintf(&text, "; %s may be back within %s", p.o.name(n), about(back))
+			fmt.Fprintf(&text, "; %s may be back within %s", p.o.Name(n), about(back))
 			p.wakeAfter(back)
 		case ready > 0:
-			fmt.Fprintf(&text, "; %s can in %s", p.o.name(n), about(ready))
+			fmt.Fprintf(&text, "; %s can in %s", p.o.Name(n), about(ready))
 			p.wakeAfter(ready)
 		}
 	}
@@ -263,37 +282,44 @@ func (p *planner) sayAway() {
 	for _, n := range p.o.seats() {
 		if !n.well() && !p.dead(n) {
 			rest := left(p.d.HoldDown, n.AwayFor)
-			p.wait("manager "+p.o.name(n), plan.WaitHoldDown, fmt.Sprintf("it is away, and counts as dead in %s", about(rest)))
+			p.wait("manager "+p.o.Name(n), plan.WaitHoldDown, fmt.Sprintf("it is away, and counts as dead in %s", about(rest)))
 			p.wakeAfter(rest)
 		}
 	}
 }
 
-// promote gives the next seat to the first candidate whose promotion has not failed only just now.
+// promote gives the next seat to the first candidate whose promotion has not failed only just now, and whose engine will find a
+// manager. Once a dead manager has lost its seat, an engine learns that from the Swarm.
 func (p *planner) promote(candidates []Node, why plan.Reason) {
+	stale := candidates[0]
+	if candidates = slices.DeleteFunc(candidates, func(n Node) bool { return p.o.lost(n) != "" }); len(candidates) == 0 {
+		p.wait("managers", plan.WaitSwarm, fmt.Sprintf("the engine of %s has yet to learn that the manager at %s is not there", p.o.Name(stale), p.o.lost(stale)))
+		p.wakeAfter(poll)
+		return
+	}
 	f := p.failures[laneManagers]
 	n := candidates[0]
 	if i := slices.IndexFunc(candidates, func(n Node) bool { return f.RetryIn == 0 || f.For != "promote "+n.ID }); i > 0 {
 		n = candidates[i]
 	}
-	p.role(n, plan.PromoteNode{ID: n.ID, Name: p.o.name(n), Version: n.Version}, why)
+	p.role(n, plan.PromoteNode{ID: n.ID, Name: p.o.Name(n), Version: n.Version}, why)
 }
 
 func (p *planner) demote(n Node, why plan.Reason) {
 	if !p.o.removable(n.ID) {
-		p.wait("managers", plan.WaitQuorum, p.o.name(n)+" cannot lose its seat: the others alone have no quorum")
+		p.wait("managers", plan.WaitQuorum, p.o.Name(n)+" cannot lose its seat: the others alone have no quorum")
 		return
 	}
-	p.role(n, plan.DemoteNode{ID: n.ID, Name: p.o.name(n), Version: n.Version}, why)
+	p.role(n, plan.DemoteNode{ID: n.ID, Name: p.o.Name(n), Version: n.Version}, why)
 }
 
 func (p *planner) drop(n Node, why plan.Reason) {
-	p.role(n, plan.DropNode{ID: n.ID, Name: p.o.name(n)}, why)
+	p.role(n, plan.DropNode{ID: n.ID, Name: p.o.Name(n)}, why)
 }
 
 // role puts the one change of membership into the plan. A lane that writes to the same node's record comes first.
 func (p *planner) role(n Node, a plan.Action, why plan.Reason) {
-	name := p.o.name(n)
+	name := p.o.Name(n)
 	if _, drop := a.(plan.DropNode); !drop && p.moving(laneNode(name)) {
 		p.wait("managers", plan.WaitLane, "node "+name)
 		return

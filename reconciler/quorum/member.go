@@ -12,6 +12,10 @@ import (
 // wrong, a new one is no better.
 const again = time.Hour
 
+// Patience is how long a node may be stranded on its way to a seat before it leaves and joins anew: in that time its engine has
+// tried half a dozen times.
+const Patience = 15 * time.Second
+
 // PlanMember says what one node does about its own part in the Swarm: it joins as a worker when the store invites, and leaves
 // only as a worker, and only a Swarm that is or was ours. Everything else is said, with its cure, and left to a person.
 func PlanMember(d spec.Quorum, m Member) plan.Plan {
@@ -72,9 +76,17 @@ func (p *planner) stay(m Member) {
 }
 
 // broken deals with an engine whose part in the Swarm is an error. A worker whose certificate has expired leaves and joins anew,
-// once an hour; one that has a seat keeps it until the others have taken it, which needs their quorum.
+// once an hour; one that has a seat keeps it until the others have taken it, which needs their quorum. One that is stranded on its
+// way to a seat is a worker yet, and joins anew by managers that are there.
 func (p *planner) broken(m Member) {
-	switch seat := slices.ContainsFunc(m.Record.Managers, func(a string) bool { return host(a) == m.Address }); {
+	switch seat := m.seated(); {
+	case m.StrandedFor > 0 && !seat && m.Swarm == m.Record.SwarmID && m.StrandedFor < Patience:
+		p.wait("swarm", plan.WaitSwarm, "the engine was to become a manager and reaches none; if that lasts it joins anew")
+		p.wakeAfter(Patience - m.StrandedFor)
+	case m.StrandedFor > 0 && !seat && m.Swarm == m.Record.SwarmID:
+		p.leave(m, plan.ReasonStranded)
+	case m.StrandedFor > 0 && seat:
+		p.wait("swarm", plan.WaitForeign, "this manager's engine asks only the manager by which it once joined, and that one does not answer; systemctl restart docker has it ask the others")
 	case m.Expired && m.Swarm == "":
 		p.wait("swarm", plan.WaitForeign, "the certificate has expired, and it is not known of which Swarm; docker swarm leave has it join anew")
 	case m.Expired && !seat && m.Left > 0 && m.Left < again:
@@ -87,6 +99,11 @@ func (p *planner) broken(m Member) {
 	default:
 		p.wait("swarm", plan.WaitForeign, "the engine says: "+m.Err)
 	}
+}
+
+// seated reports whether the store names this node among the managers.
+func (m Member) seated() bool {
+	return slices.ContainsFunc(m.Record.Managers, func(a string) bool { return host(a) == m.Address })
 }
 
 func (p *planner) leave(m Member, why plan.Reason) {

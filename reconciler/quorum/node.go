@@ -27,9 +27,9 @@ func (o Observed) at(id string) (Presence, bool) {
 	return o.Present[i], true
 }
 
-// name is brambled's name of a node of the Swarm: who is there says it, the label remembers it, and the host name is the name
+// Name is brambled's name of a node of the Swarm: who is there says it, the label remembers it, and the host name is the name
 // where nothing else is said.
-func (o Observed) name(n Node) string {
+func (o Observed) Name(n Node) string {
 	if m, ok := o.at(n.ID); ok {
 		return m.Name
 	}
@@ -37,6 +37,18 @@ func (o Observed) name(n Node) string {
 		return name
 	}
 	return n.Host
+}
+
+// lost is a manager that the engine of a node knows and that cannot be reached, "" for none. On its way to a seat an engine asks one
+// of the managers it knows, at random, and is stranded if that one does not answer.
+func (o Observed) lost(n Node) string {
+	m, _ := o.at(n.ID)
+	for _, known := range m.Knows {
+		if !slices.ContainsFunc(o.Nodes, func(s Node) bool { return s.Seat && s.Reachable && s.Address == known }) {
+			return known
+		}
+	}
+	return ""
 }
 
 // named reports whether brambled runs on a node, or did.
@@ -55,13 +67,13 @@ func (o Observed) reimaged(n Node) bool {
 
 // dead reports whether a node is given up: a person removed it, its Pi has another identity, or it was away for the hold-down.
 func (p *planner) dead(n Node) bool {
-	return !n.well() && (p.d.Node(p.o.name(n)).Gone || p.o.reimaged(n) || n.AwayFor >= p.d.HoldDown)
+	return !n.well() && (p.d.Node(p.o.Name(n)).Gone || p.o.reimaged(n) || n.AwayFor >= p.d.HoldDown)
 }
 
 // gone is why a node is given up.
 func (p *planner) gone(n Node) plan.Reason {
 	switch {
-	case p.d.Node(p.o.name(n)).Gone:
+	case p.d.Node(p.o.Name(n)).Gone:
 		return plan.ReasonGone
 	case p.o.reimaged(n):
 		return plan.ReasonReimaged
@@ -78,7 +90,7 @@ func (p *planner) planNodes() {
 		if !p.o.named(n) || n.Manager != n.Seat || p.o.reimaged(n) {
 			continue
 		}
-		name := p.o.name(n)
+		name := p.o.Name(n)
 		labels, availability, why := p.wanted(n)
 		if maps.Equal(labels, n.Labels) && availability == n.Availability {
 			continue
@@ -96,7 +108,7 @@ func (p *planner) wanted(n Node) (labels map[string]string, availability string,
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	name := p.o.name(n)
+	name := p.o.Name(n)
 	want := p.d.Node(name)
 	if m, here := p.o.at(n.ID); here {
 		labels[spec.LabelCluster], labels[spec.LabelNode] = p.d.Cluster, m.Name
@@ -170,11 +182,11 @@ func (p *planner) dropGhost() bool {
 		if n.Seat || n.Manager || n.Ready {
 			continue
 		}
-		name := p.o.name(n)
+		name := p.o.Name(n)
 		switch {
 		case p.d.Node(name).Gone:
 			p.drop(n, plan.ReasonGone)
-		case p.o.reimaged(n) && p.sibling(n, func(m Node) bool { return p.o.name(m) == name }):
+		case p.o.reimaged(n) && p.sibling(n, func(m Node) bool { return p.o.Name(m) == name }):
 			p.drop(n, plan.ReasonReimaged)
 		case !p.o.named(n) && n.AwayFor >= p.d.HoldDown && p.sibling(n, func(m Node) bool { return m.Host == n.Host }):
 			p.drop(n, plan.ReasonReimaged)

@@ -32,6 +32,8 @@ type Observed struct {
 	Control bool
 	Swarm   Swarm
 	Nodes   []Node
+	// SeatsFor is for how long the leader has seen the same nodes have the seats.
+	SeatsFor time.Duration
 	Record  Record
 	Present []Presence
 	// Busy are the lanes that still run, by key.
@@ -107,6 +109,9 @@ type Presence struct {
 	ID      string // its engine's as a node of a Swarm, "" where it is in none or does not know
 	State   State
 	Swarm   string // the id of the Swarm it is in, "" where it does not know
+	// Knows are the managers its engine knows, host:port, sorted; none where it does not say. On its way to a seat it asks one of
+	// them, whichever.
+	Knows []string
 }
 
 // Member is one node's view of its own part.
@@ -121,6 +126,9 @@ type Member struct {
 	Err     string
 	// Expired is true where Err says that the node's certificate has expired.
 	Expired bool
+	// StrandedFor is for how long the engine has been stuck on its way to a seat, on this node's own clock: the one manager it asks
+	// does not answer. 0 where it is not.
+	StrandedFor time.Duration
 	// Left is how long ago this node last left a Swarm because of that, 0 for never; it outlives the daemon.
 	Left     time.Duration
 	Record   Record

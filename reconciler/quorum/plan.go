@@ -63,7 +63,7 @@ func newPlanner(d spec.Quorum, o Observed) *planner {
 	p := &planner{d: d, o: o, busy: o.Busy, failures: o.Failures, lanes: map[string]plan.Lane{}}
 	p.o.Nodes = slices.Clone(o.Nodes)
 	slices.SortFunc(p.o.Nodes, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(p.o.name(a), p.o.name(b)), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(p.o.Name(a), p.o.Name(b)), cmp.Compare(a.ID, b.ID))
 	})
 	p.o.Present = slices.Clone(o.Present)
 	slices.SortFunc(p.o.Present, func(a, b Presence) int { return cmp.Compare(a.Name, b.Name) })

@@ -66,7 +66,7 @@ func SimulateMember(m Member, a plan.Action) Member {
 		if m.Expired {
 			m.Left = 1
 		}
-		m.State, m.Swarm, m.ID, m.Err, m.Expired = Inactive, "", "", "", false
+		m.State, m.Swarm, m.ID, m.Err, m.Expired, m.StrandedFor = Inactive, "", "", "", false, 0
 	default:
 	}
 	return m

@@ -37,9 +37,24 @@ func (p *planner) watch(t target, have Service) {
 	if t.svc.Mode.Job() {
 		state, word = "complete", "complete"
 	}
-	if n := count(tasks, state); n < have.Replicas {
-		p.wait(t.subject(), plan.WaitTasks, fmt.Sprintf("%d of %d %s%s", n, have.Replicas, word, p.unaddressed(t, tasks)+why(tasks)))
+	away := 0
+	if !t.svc.Mode.Job() {
+		there := slices.DeleteFunc(slices.Clone(tasks), p.lost)
+		away, tasks = count(tasks, state)-count(there, state), there
 	}
+	if n := count(tasks, state); n < have.Replicas {
+		lost := ""
+		if away > 0 {
+			lost = fmt.Sprintf("; %d on nodes that are away", away)
+		}
+		p.wait(t.subject(), plan.WaitTasks, fmt.Sprintf("%d of %d %s%s", n, have.Replicas, word, lost+p.unaddressed(t, tasks)+why(tasks)))
+	}
+}
+
+// lost reports whether a task is on a node that is away: Swarm keeps it in the state that it had.
+func (p *planner) lost(t Task) bool {
+	n, known := p.nodes[t.Node]
+	return known && !n.Ready
 }
 
 // addressing is how long Swarm may take to give a task its addresses. It takes milliseconds, or for ever.

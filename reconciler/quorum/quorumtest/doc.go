@@ -18,6 +18,7 @@
 //	record swarm1 | - [cluster=c1] [managers=a,b] [stale] [forming=pi2] [for=10s] [removed=@pi3] [former=swarm0]
 //	pi pi1 [manager] [leader] [joining=10s] [leaving=10s] [down=3m] [ready=5m] [deaf=3m] [id=X] [host=X] [drained] [fresh]
 //	    [drained-by-us] [config=role:edge] [person=disk:ssd] [v=7]
+//	    [knows=10.0.0.1:2377]    # the managers its engine knows
 //	pi pi4 out [down]        # its engine is in no Swarm
 //	pi pi5 in=swarm9         # in another one
 //	pi pi6 silent            # its engine does not answer

@@ -13,7 +13,7 @@ import (
 )
 
 func parseLine(text string) notation.Line {
-	return notation.Parse(text, "labels", "config", "person", "managers", "forming", "removed", "former", "id", "host", "in", "cluster")
+	return notation.Parse(text, "labels", "config", "person", "managers", "forming", "removed", "former", "id", "host", "in", "cluster", "knows")
 }
 
 // ParseDesired reads a desired state. It panics on a line it cannot read: the text is a test's own.
@@ -144,7 +144,7 @@ func record(l notation.Line, id string) quorum.Record {
 
 func (w *World) addPi(l notation.Line, name string) {
 	p := Pi{Name: name, Address: "10.0.0." + strings.TrimPrefix(name, "pi"), Up: l.Fields["down"] == "" && !l.Has("down"), State: quorum.Active, Swarm: w.O.Swarm.ID}
-	p.Deaf = l.Fields["deaf"] != ""
+	p.Deaf, p.Knows = l.Fields["deaf"] != "", l.List("knows")
 	switch {
 	case l.Has("out"):
 		p.State, p.Swarm = quorum.Inactive, ""

@@ -26,6 +26,8 @@ type Pi struct {
 	Cut bool
 	// Deaf is one whose raft cannot be reached although the rest of it can.
 	Deaf bool
+	// Knows are the managers its engine knows.
+	Knows []string
 }
 
 // Clone copies a world, but for labels, which are never changed in place.
@@ -88,7 +90,7 @@ func (w *World) Refresh() {
 			p.State = quorum.Pending // no manager takes it
 		}
 		if p.there(cut) {
-			w.O.Present = append(w.O.Present, quorum.Presence{Name: p.Name, Address: p.Address, ID: p.ID, Swarm: p.Swarm, State: p.State})
+			w.O.Present = append(w.O.Present, quorum.Presence{Name: p.Name, Address: p.Address, ID: p.ID, Swarm: p.Swarm, State: p.State, Knows: p.Knows})
 		}
 	}
 	for i := range w.O.Nodes {
@@ -238,6 +240,7 @@ func (w *World) Pass(d time.Duration) {
 			n.PendingFor += d
 		}
 	}
+	w.O.SeatsFor += d
 	if w.O.Record.Forming != "" {
 		w.O.Record.FormingFor += d
 	}
@@ -269,7 +272,7 @@ func (w *World) CarryOne(id string) bool {
 	case n.Seat && !w.removable(id, cut):
 		return false
 	}
-	n.Seat, n.Reachable, n.ReadyFor, n.PendingFor = n.Manager, n.Manager, 0, 0
+	n.Seat, n.Reachable, n.ReadyFor, n.PendingFor, w.O.SeatsFor = n.Manager, n.Manager, 0, 0, 0
 	n.Version++
 	if !n.Seat {
 		n.Address, n.Leader = "", false
