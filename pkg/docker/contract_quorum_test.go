@@ -195,12 +195,13 @@ func TestLeave(t *testing.T) {
 func TestQuorumMemory(t *testing.T) {
 	b, s := fakeManager(t)
 	s.AddNode("pi2")
-	seen := b.NewQuorumMemory()
+	seen, seats := b.NewQuorumMemory(), time.Duration(0)
 	look := func(after time.Duration) quorum.Node {
 		t.Helper()
 		b.clock.Add(int64(after))
 		o, err := b.ObserveQuorum(t.Context(), seen)
 		must(t, err)
+		seats = o.SeatsFor
 		for _, n := range o.Nodes {
 			if n.Host == "pi2" {
 				return n
@@ -217,6 +218,9 @@ func TestQuorumMemory(t *testing.T) {
 	edit := func(change func(*swarmapi.Node)) { t.Helper(); s.SetNode("pi2", change) }
 	look(0)
 	expect("a minute on", look(time.Minute), time.Minute, 0, 0)
+	if seats != time.Minute {
+		t.Errorf("the seats are as they are for %s", seats)
+	}
 	edit(func(n *swarmapi.Node) { n.Spec.Role = swarmapi.NodeRoleManager })
 	look(0)
 	expect("promoted, without a seat", look(time.Second), time.Minute+time.Second, 0, time.Second)
@@ -225,6 +229,9 @@ func TestQuorumMemory(t *testing.T) {
 	})
 	look(0)
 	expect("with its seat", look(time.Second), time.Second, 0, 0)
+	if seats != time.Second {
+		t.Errorf("a second after another seat was taken they are for %s", seats)
+	}
 	edit(func(n *swarmapi.Node) { n.ManagerStatus.Reachability = swarmapi.ReachabilityUnreachable })
 	look(0)
 	expect("unreachable", look(time.Second), 0, time.Second, 0)
@@ -249,6 +256,9 @@ func TestNoQuorum(t *testing.T) {
 	want := quorum.Observed{State: quorum.Active, Manager: true, Err: noLeader}
 	if got := b.quorum(); !cmp.Equal(got, want) {
 		t.Errorf("observed %+v", got)
+	}
+	if got, err := b.ObserveSwarm(t.Context(), docker.SwarmWant{}); err != nil || got.Control {
+		t.Errorf("services: observed %+v, %v", got, err)
 	}
 	s.SetLeaderless(false)
 	s.SetWorker(true)

@@ -2,9 +2,13 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	swarmapi "github.com/moby/moby/api/types/swarm"
@@ -160,9 +164,10 @@ func (e *Engine) dropNode(ctx context.Context, a plan.DropNode) error {
 // JoinSwarm joins a Swarm as a worker, by a token for workers. Swarm answers after 20 s that it goes on in the background: the state
 // of the engine tells how that ends.
 func (e *Engine) JoinSwarm(ctx context.Context, a plan.JoinSwarm, token string) error {
+	managers := answering(ctx, a.Managers)
 	err := e.call(ctx, e.cfg.ChangeTimeout, func(ctx context.Context, c *conn) error {
 		_, err := c.SwarmJoin(ctx, client.SwarmJoinOptions{
-			ListenAddr: a.Address + swarmPort, AdvertiseAddr: a.Address, RemoteAddrs: a.Managers, JoinToken: token,
+			ListenAddr: a.Address + swarmPort, AdvertiseAddr: a.Address, RemoteAddrs: managers, JoinToken: token,
 		})
 		return err
 	})
@@ -175,6 +180,40 @@ func (e *Engine) JoinSwarm(ctx context.Context, a plan.JoinSwarm, token string) 
 	return nil
 }
 
+// removeTasks removes the containers of the tasks that this engine has as a node of a Swarm. An engine that leaves does so itself, by
+// force and with their volumes, but not in trouble, when it has forgotten which node it is (moby, daemon/cluster/swarm.go, Leave): then
+// they would keep their ports for ever.
+func (e *Engine) removeTasks(ctx context.Context, id string) error {
+	return e.call(ctx, e.cfg.ChangeTimeout, func(ctx context.Context, c *conn) error {
+		res, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", swarmNodeID+"="+id)})
+		for _, r := range res.Items {
+			if _, removed := c.ContainerRemove(ctx, r.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); !cerrdefs.IsNotFound(removed) {
+				err = errors.Join(err, removed)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("remove the tasks of node %s: %w", id, err)
+		}
+		return nil
+	})
+}
+
+// dialTime is how long a manager has to take a connection.
+const dialTime = 2 * time.Second
+
+// answering puts a manager that takes connections in front: an engine joins by the first of a list and never asks another (moby,
+// daemon/cluster/swarm.go, Join).
+func answering(ctx context.Context, managers []string) []string {
+	for i, address := range managers {
+		d := net.Dialer{Timeout: dialTime}
+		if c, err := d.DialContext(ctx, "tcp", address); err == nil {
+			_ = c.Close() // nothing was said
+			return append([]string{address}, slices.Delete(slices.Clone(managers), i, i+1)...)
+		}
+	}
+	return managers
+}
+
 // leaveSwarm leaves as the node that was meant, and never forces: a manager refuses it.
 func (e *Engine) leaveSwarm(ctx context.Context, a plan.LeaveSwarm) error {
 	info, err := e.swarmInfo(ctx)
@@ -183,8 +222,12 @@ func (e *Engine) leaveSwarm(ctx context.Context, a plan.LeaveSwarm) error {
 		return err
 	case info.LocalNodeState == swarmapi.LocalNodeStateInactive:
 		return nil
-	case info.NodeID != a.ID:
+	case info.NodeID != a.ID && (info.NodeID != "" || info.LocalNodeState != swarmapi.LocalNodeStateError): // in trouble an engine forgets its id
 		return fmt.Errorf("this engine is node %q of a Swarm meanwhile: it stays there", info.NodeID)
+	case info.NodeID == "" && a.ID != "":
+		if err := e.removeTasks(ctx, a.ID); err != nil {
+			return err
+		}
 	}
 	err = e.call(ctx, e.cfg.ChangeTimeout, func(ctx context.Context, c *conn) error {
 		_, err := c.SwarmLeave(ctx, client.SwarmLeaveOptions{})

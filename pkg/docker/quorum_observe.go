@@ -19,6 +19,8 @@ import (
 type QuorumMemory struct {
 	now   func() time.Time
 	nodes map[string]nodeSince // by id
+	seats string               // the ids of those that have a seat
+	since time.Time            // since when it is these
 }
 
 // nodeSince is since when a node has been seen as it is.
@@ -42,6 +44,7 @@ func (e *Engine) ObserveQuorum(ctx context.Context, seen *QuorumMemory) (quorum.
 	}
 	if !o.Control {
 		clear(seen.nodes)
+		seen.seats = ""
 	}
 	return o, nil
 }
@@ -68,6 +71,7 @@ func (e *Engine) lookQuorum(ctx context.Context, seen *QuorumMemory) (quorum.Obs
 	}
 	slices.SortFunc(o.Nodes, func(a, b quorum.Node) int { return cmp.Compare(a.ID, b.ID) })
 	seen.fill(o.Nodes)
+	o.SeatsFor = seen.seated(o.Nodes)
 	return o, nil
 }
 
@@ -137,6 +141,20 @@ func (q *QuorumMemory) fill(nodes []quorum.Node) {
 		}
 	}
 	q.nodes = next
+}
+
+// seated is for how long the same nodes have had the seats.
+func (q *QuorumMemory) seated(nodes []quorum.Node) time.Duration {
+	now, seats := q.now(), ""
+	for _, n := range nodes {
+		if n.Seat {
+			seats += " " + n.ID
+		}
+	}
+	if seats != q.seats {
+		q.seats, q.since = seats, now
+	}
+	return now.Sub(q.since)
 }
 
 // turn is what is remembered of a node after one more look. That a node is away goes on when its seat is taken: it is the

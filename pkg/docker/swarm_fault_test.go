@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -248,5 +249,62 @@ func TestSwarmWantOf(t *testing.T) {
 	}}
 	if got := docker.SwarmWantOf(c); !slices.Equal(got.Images, []string{"a:1", "b:1"}) {
 		t.Errorf("wanted %v", got.Images)
+	}
+}
+
+// What an engine says of its trouble decides what is done about it. The texts are those of real engines.
+func TestTroubleIsKnownByItsText(t *testing.T) {
+	const dial = `manager stopped: can't initialize raft node: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing dial tcp 192.0.2.1:2377: connect: no route to host"`
+	for said, want := range map[string]docker.SwarmNode{
+		dial: {Stranded: true},
+		"manager stopped: can't initialize raft node: WAL error cannot be repaired: unexpected EOF":                                     {},
+		"error while loading TLS certificate in /var/lib/docker/swarm/certificates/swarm-node.crt: certificate (1 - x) not valid after": {Expired: true},
+		"x509: certificate has expired or is not yet valid":                                                                             {Expired: true},
+		"context canceled": {},
+	} {
+		b, s := fakeManager(t)
+		s.SetManagers("192.0.2.2:2377", "192.0.2.1:2377")
+		a := b.swarmService("app")
+		b.apply(a)
+		b.runs(a.Service.Full, 1)
+		n, err := b.SwarmNode(t.Context())
+		self := n.ID
+		if err != nil || !slices.Equal(n.Knows, []string{"192.0.2.1:2377", "192.0.2.2:2377"}) || n.Stranded || n.Expired {
+			t.Errorf("before: %+v, %v", n, err)
+		}
+		s.SetSwarmError(said)
+		n, err = b.SwarmNode(t.Context())
+		if err != nil || n.Stranded != want.Stranded || n.Expired != want.Expired || n.Control || n.ID != "" || n.State != "error" || len(n.Tasks) != 1 {
+			t.Errorf("%s: %+v, %v", said, n, err)
+		}
+		// The id is the one that was noted, since the engine has forgotten it.
+		if err := b.Apply(t.Context(), plan.LeaveSwarm{Swarm: "x", Node: "pi1", ID: self}); err != nil {
+			t.Errorf("leave: %v", err)
+		}
+		if n, err := b.SwarmNode(t.Context()); err != nil || n.State != "inactive" {
+			t.Errorf("after leaving: %+v, %v", n, err)
+		}
+		res, err := b.cli.ContainerList(t.Context(), client.ContainerListOptions{All: true})
+		if err != nil || len(res.Items) > 0 {
+			t.Errorf("it left behind %+v, %v", res.Items, err)
+		}
+	}
+}
+
+// An engine joins by the first manager of a list, dead or alive.
+func TestJoinByOneThatAnswers(t *testing.T) {
+	w, _ := fakeWorld(t, "1.41")
+	b := newBench(t, w, "web")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, gone.Close())
+	join := plan.JoinSwarm{Swarm: "x", Node: "pi2", Address: "127.0.0.1", Managers: []string{gone.Addr().String(), l.Addr().String()}}
+	must(t, b.JoinSwarm(t.Context(), join, dockertest.WorkerToken))
+	n, err := b.SwarmNode(t.Context())
+	if err != nil || !slices.Equal(n.Knows, join.Managers[1:]) {
+		t.Errorf("it joined by %v, %v", n.Knows, err)
 	}
 }

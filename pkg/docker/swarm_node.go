@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	swarmapi "github.com/moby/moby/api/types/swarm"
@@ -16,10 +17,16 @@ import (
 // SwarmNode is what one engine knows of its own part in a Swarm, manager or not, with or without quorum.
 type SwarmNode struct {
 	State   string // "inactive", "pending", "active", "error", "locked"
-	Control bool   // it is a manager that can change the Swarm
+	Manager bool   // it is a manager, with or without quorum
+	Control bool   // it is a manager that can change the Swarm, which has a leader
 	ID      string // of the node in the Swarm; "" where it is in none
 	Swarm   string // the Swarm's id; "" where this is no manager
-	Err     string // why the state is "error": certificates have expired
+	Err     string // why the state is "error", or that the Swarm has no leader
+	Expired bool   // Err says that the node's certificate has expired
+	// Stranded is true where Err says that the engine is stuck on its way to become a manager, since the one it asks does not answer.
+	Stranded bool
+	// Knows are the managers the engine knows, host:port, sorted.
+	Knows []string
 	// Tasks are the containers of Swarm's tasks on this engine, sorted by name.
 	Tasks []LocalTask
 }
@@ -43,13 +50,30 @@ const (
 	swarmNodeID      = "com.docker.swarm.node.id"
 )
 
+// certificateExpired knows by its text why an engine's part in the Swarm is an error (Go, crypto/x509: CertificateInvalidError;
+// swarmkit, ca/certificates.go).
+func certificateExpired(said string) bool {
+	return containsAny(said, "certificate has expired", "not valid after")
+}
+
+// stranded knows by its text an engine that could not join the managers (swarmkit, manager/manager.go and manager/state/raft: the
+// error of dialling the manager by which it joins). The error of one that is a manager already and cannot read its raft names no connection.
+func stranded(said string) bool {
+	return strings.Contains(said, "can't initialize raft node") && containsAny(said, "connection error", "error while dialing", "code = Unavailable")
+}
+
 // SwarmNode looks at this engine's part in a Swarm.
 func (e *Engine) SwarmNode(ctx context.Context) (SwarmNode, error) {
 	info, err := e.swarmInfo(ctx)
 	if err != nil {
 		return SwarmNode{}, fmt.Errorf("ask the engine for its Swarm: %w", err)
 	}
-	out := SwarmNode{State: string(info.LocalNodeState), Control: controls(info), ID: info.NodeID, Err: info.Error}
+	out := SwarmNode{State: string(info.LocalNodeState), Manager: info.ControlAvailable, Control: controls(info) && info.Error == "", ID: info.NodeID, Err: info.Error}
+	out.Expired, out.Stranded = certificateExpired(info.Error), stranded(info.Error)
+	for _, m := range info.RemoteManagers {
+		out.Knows = append(out.Knows, m.Addr)
+	}
+	slices.Sort(out.Knows)
 	if info.Cluster != nil {
 		out.Swarm = info.Cluster.ID
 	}

@@ -76,7 +76,7 @@ func (e *Engine) lookSwarm(ctx context.Context, want SwarmWant) (swarm.Observed,
 	if err != nil {
 		return o, err
 	}
-	if !controls(info) {
+	if !controls(info) || info.Error != "" { // a manager without quorum has no control
 		e.swarm.forget()
 		return o, nil
 	}

@@ -92,10 +92,11 @@ func (s *Server) listContainers(w http.ResponseWriter, r *http.Request) {
 	reply(w, 200, out)
 }
 
-// hasLabels reports whether labels of these names are there.
+// hasLabels reports whether these labels are there: NAME with any value, or NAME=VALUE.
 func hasLabels(have map[string]string, want map[string]bool) bool {
-	for name := range want {
-		if _, ok := have[name]; !ok {
+	for label := range want {
+		name, value, given := strings.Cut(label, "=")
+		if is, ok := have[name]; !ok || given && is != value {
 			return false
 		}
 	}

@@ -42,8 +42,10 @@ func (s *Server) leaveSwarm(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable, "This node is not part of a swarm")
 		return
 	}
-	for _, t := range s.swarm.tasks {
-		s.removeTaskContainer(t)
+	if s.swarm.self != "" { // who has forgotten who it is leaves them behind
+		for _, t := range s.swarm.tasks {
+			s.removeTaskContainer(t)
+		}
 	}
 	maps.DeleteFunc(s.networks, func(_ string, n *netw) bool { return n.scope == "swarm" })
 	s.swarm = newCluster()
@@ -62,6 +64,7 @@ func (s *Server) joinSwarm(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.swarm = newCluster()
 		s.swarm.state, s.swarm.worker, s.swarm.self = swarmapi.LocalNodeStateActive, true, s.swarmID("node")
+		s.swarm.knows = req.RemoteAddrs[:min(1, len(req.RemoteAddrs))] // no other is asked, nor known at first
 		w.WriteHeader(http.StatusOK)
 	}
 }
@@ -159,6 +162,19 @@ func (s *Server) SetNode(hostname string, change func(*swarmapi.Node)) {
 		}
 	}
 	s.t.Fatalf("fake Swarm: no node %s", hostname)
+}
+
+// NodeLabels are a node's labels in the Swarm.
+func (s *Server) NodeLabels(hostname string) (labels map[string]string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.swarm.nodes {
+		if n.Description.Hostname == hostname {
+			labels = maps.Clone(n.Spec.Labels)
+		}
+	}
+	return labels
 }
 
 // Drain keeps new tasks from a node, as `docker node update --availability drain` does.

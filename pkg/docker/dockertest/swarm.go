@@ -19,8 +19,10 @@ type cluster struct {
 	id, self   string
 	meta       swarmapi.Meta
 	spec       swarmapi.Spec
-	leaderless bool   // too few managers reach each other
-	index      uint64 // of the raft log: every write raises it
+	trouble    string   // why its state is an error
+	knows      []string // the managers it knows
+	leaderless bool     // too few managers reach each other
+	index      uint64   // of the raft log: every write raises it
 	nodes      map[string]*swarmapi.Node
 	services   map[string]*swarmapi.Service
 	tasks      []*swarmapi.Task // in order of creation
@@ -121,11 +123,30 @@ func (s *Server) SetSwarmState(state swarmapi.LocalNodeState) {
 	s.swarm.state = state
 }
 
+// SetSwarmError has the engine fail at its part in the Swarm with these words. It forgets its id as a node, and which managers it knew.
+func (s *Server) SetSwarmError(said string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swarm.state, s.swarm.trouble, s.swarm.self, s.swarm.knows = swarmapi.LocalNodeStateError, said, "", nil
+}
+
+// SetManagers are the managers that the engine knows, host:port.
+func (s *Server) SetManagers(addresses ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swarm.knows = addresses
+}
+
 // swarmInfo is the part of the engine's answer about itself.
 func (s *Server) swarmInfo() swarmapi.Info {
 	c := s.swarm
 	i := swarmapi.Info{LocalNodeState: c.state, NodeID: c.self, ControlAvailable: c.manager()}
+	for _, address := range c.knows {
+		i.RemoteManagers = append(i.RemoteManagers, swarmapi.Peer{Addr: address})
+	}
 	switch {
+	case c.trouble != "":
+		i.Error = c.trouble
 	case c.manager() && c.leaderless:
 		i.Error = "rpc error: code = Unknown desc = " + noLeader
 	case c.manager():
