@@ -33,6 +33,7 @@ test: need-go ## Everything: unit, lint, vuln, contract, e2e, lab-test
 test-long: need-go ## The tests that take long, half an hour or more; the results go to docs/test-long.md
 	@scripts/require dockerd docker iptables ip promtool docker-registry
 	@scripts/consul >/dev/null
+	@scripts/lab prepare
 	@scripts/test-long
 
 .PHONY: unit

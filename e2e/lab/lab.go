@@ -93,6 +93,27 @@ func (l *Lab) ConsulLeader(t testing.TB) *Pi {
 	return leader
 }
 
+// LeadConsul has a Pi, which is one of Consul's servers, lead Consul.
+func (l *Lab) LeadConsul(t testing.TB, p *Pi) {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(l.Dir, "secrets", "management"))
+	if err != nil {
+		t.Fatalf("read token of lab: %v", err)
+	}
+	harness.Eventually(t, p.Name+" leads Consul", func() error {
+		now := l.ConsulLeader(t)
+		if now == p {
+			return nil
+		}
+		for line := range strings.Lines(now.Run(t, "consul", "operator", "raft", "list-peers")) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == p.Name {
+				_, err = p.Try("env", "CONSUL_HTTP_TOKEN="+strings.TrimSpace(string(token)), "consul", "operator", "raft", "transfer-leader", "-id", f[1])
+			}
+		}
+		return errors.Join(err, fmt.Errorf("%s does", now.Name))
+	})
+}
+
 // Swarm forms a Swarm of the first three Pis, all managers, and returns when each is Ready. Services in it need endpoint_mode
 // dnsrr and ports in host mode where the machine's kernel has no IP_VS.
 func (l *Lab) Swarm(t testing.TB) {

@@ -124,3 +124,21 @@ func (p *Pi) Docker(t testing.TB) *harness.Engine {
 	socket := fmt.Sprintf("/proc/%s/root/run/docker.sock", strings.TrimSpace(string(leader)))
 	return &harness.Engine{Host: "unix://" + socket, Socket: socket, Address: p.Address()}
 }
+
+// Reimage gives the Pi, while it has no power, a new card: what its engine, Consul and brambled have kept is gone, what a person put
+// on the card (settings, tokens, packages) is there again.
+func (p *Pi) Reimage(t testing.TB) {
+	t.Helper()
+	home := filepath.Join(p.lab.Dir, p.Name)
+	for _, dir := range []string{"docker", "containerd", "root/var/lib/consul", "root/var/lib/brambled"} {
+		entries, err := os.ReadDir(filepath.Join(home, dir))
+		if err != nil {
+			t.Fatalf("give %s a new card: %v", p.Name, err)
+		}
+		for _, e := range entries {
+			if err := os.RemoveAll(filepath.Join(home, dir, e.Name())); err != nil {
+				t.Fatalf("give %s a new card: %v", p.Name, err)
+			}
+		}
+	}
+}

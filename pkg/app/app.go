@@ -60,6 +60,7 @@ type App struct {
 	elector     *lease.Elector
 	leading     atomic.Pointer[leading] // nil while another leads
 	place       *place
+	member      *member
 	prepulls    *prepulls
 	registrar   *registrar
 	swarmGauges *status.SwarmMetrics
@@ -110,6 +111,7 @@ func New(opts Options) (*App, error) {
 		Report: a.passReport, Done: a.stepDone,
 		Resync: opts.Config.Resync, Beat: a.beat, BeatEvery: a.notify.every(),
 	})
+	a.member = newMember(a)
 	server, err := web.New(web.Options{Listen: opts.Config.Listen, Source: a, Registry: a.registry, Log: a.log.Named("web")})
 	if err != nil {
 		return nil, err
@@ -152,7 +154,7 @@ func (a *App) recall() error {
 		a.setForce(inForce{snap: snap, recalled: true, inventory: a.inventory(snap, nil)})
 	}
 	c := a.cfg
-	self := consul.Presence{Node: c.Node, Address: c.Address, Serial: serial(), Boot: bootID(), Instance: c.StateDir, Version: a.version, Cluster: was.Cluster}
+	self := consul.Presence{Node: c.Node, Address: c.Address, Serial: serial(), Boot: bootID(), Instance: c.StateDir, Version: a.version, Cluster: was.Cluster, Labels: c.Labels}
 	elector, err := a.newElector()
 	if err != nil {
 		return err
@@ -226,6 +228,7 @@ func (a *App) parts() map[string]func(context.Context) error {
 		"tidy":     plain(a.tidy),
 		"leader":   plain(a.stand),
 		"place":    plain(a.followPlace),
+		"member":   plain(a.member.loop.Run),
 		"prepull":  plain(a.followPrepulls),
 		"catalog":  plain(a.registrar.run),
 	}

@@ -31,6 +31,7 @@ type leading struct {
 	*App
 	term    *lease.Term
 	loop    *swarmLoop
+	quorum  *keeper
 	reports *status.Publisher
 	passing *assembled // what the pass under way plans for; only the loop's goroutine touches it
 	report  atomic.Pointer[status.Node]
@@ -59,6 +60,7 @@ func (a *App) lead(ctx context.Context, term *lease.Term) {
 		Desired: l.desired, Observe: l.observe, Plan: swarm.Plan, Check: swarm.Check, Apply: l.apply,
 		Report: l.passed, Done: l.done, Resync: a.cfg.Resync,
 	})
+	l.quorum = newKeeper(l)
 	l.reports = status.NewPublisher(l.writeReport, a.log.Named("status"))
 	l.reports.Resume(func(ctx context.Context) ([]byte, error) {
 		e, _, err := a.store.Get(ctx, swarmReportKey)
@@ -72,6 +74,7 @@ func (a *App) lead(ctx context.Context, term *lease.Term) {
 	wg.Go(func() { l.reports.Run(ctx) })
 	wg.Go(func() { l.ask.run(ctx) })
 	wg.Go(func() { l.loop.Run(ctx) })
+	wg.Go(func() { l.quorum.loop.Run(ctx) })
 	wg.Wait()
 }
 
@@ -81,6 +84,7 @@ func (a *App) trigger() {
 	a.place.look()
 	if l := a.leading.Load(); l != nil {
 		l.loop.Trigger()
+		l.quorum.loop.Trigger()
 	}
 }
 
@@ -226,12 +230,12 @@ func (l *leading) passed(p swarmPass) {
 	n := status.BuildSwarm(status.SwarmInput{
 		Leader: l.cfg.Node, Term: l.term.Number(), Version: l.version, Cluster: p.Desired.Owners[0],
 		Desired: p.Desired, Observed: p.Observed, Plan: p.Plan, Err: p.Err,
-		Errors: l.passing.Errors, Index: l.passing.Index, Source: l.passing.Source,
+		Errors: l.passing.Errors, Index: l.passing.Index, Source: l.passing.Source, Quorum: l.quorum.report.Load(),
 	})
 	l.report.Store(&n)
 	l.swarmGauges.Set(n)
 	l.wakeDecisions()
-	if len(n.Stacks) > 0 || l.reported() {
+	if len(n.Stacks) > 0 || n.Quorum != nil || l.reported() {
 		l.reports.Publish(n)
 	}
 }

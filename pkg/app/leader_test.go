@@ -30,6 +30,9 @@ func inSwarm(args string) string {
 // quickly makes the first term of a cluster begin soon: it waits for a session's time to live.
 func quickly(c *config.Config) { c.SessionTTL = time.Second }
 
+// byHand is quickly, on a cluster whose Swarm is a person's business.
+func byHand(c *config.Config) { quickly(c); c.Swarm.Manage = false }
+
 // formSwarm makes the engine the manager of a Swarm, as a person would.
 func (d *instance) formSwarm(t *testing.T) {
 	t.Helper()
@@ -226,7 +229,7 @@ func TestOneLeads(t *testing.T) {
 // Without a Swarm the service waits, and says for what.
 func TestLeaderWithoutSwarm(t *testing.T) {
 	t.Parallel()
-	d := start(t, quickly)
+	d := start(t, byHand)
 	d.store.Put("brambled/stacks/web", inSwarm(""))
 	if svc := d.swarmIs(t, "web", status.Held); !strings.Contains(svc.Why, "docker swarm init") {
 		t.Errorf("it says %q", svc.Why)
@@ -238,7 +241,7 @@ func TestLeaderWithoutSwarm(t *testing.T) {
 // A node that is in no Swarm, or a worker of one, makes room for a manager: only that one can do what there is to do.
 func TestLeaderMakesRoom(t *testing.T) {
 	t.Parallel()
-	d := start(t, quickly)
+	d := start(t, byHand)
 	d.leads(t)
 	d.store.Put("brambled/stacks/web", inSwarm(""))
 	d.swarmIs(t, "web", status.Held)

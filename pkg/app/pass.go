@@ -139,7 +139,7 @@ func (a *App) input(p nodePass, cur *assembled) status.Input {
 		Node: a.cfg.Node, Address: a.cfg.Address, Version: a.version,
 		Desired: p.Desired, Observed: p.Observed, Plan: p.Plan, Err: p.Err,
 		Errors: cur.Errors, Index: cur.Index, Source: cur.Source, Kept: cur.Kept,
-		Holds: slices.Clone(cur.Holds),
+		Holds: slices.Clone(cur.Holds), Quorum: a.member.report(),
 	}
 	s := a.watch.state()
 	// Remembered while the store has not been read: a daemon that is started again has nothing new to report.

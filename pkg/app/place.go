@@ -10,6 +10,7 @@ import (
 
 	"github.com/brambled/brambled/pkg/consul"
 	"github.com/brambled/brambled/pkg/docker"
+	"github.com/brambled/brambled/reconciler/quorum"
 )
 
 // How often a node looks at its part in the Swarm without an event: losing the quorum makes none. One that leads and cannot
@@ -42,6 +43,13 @@ func (p *place) get() docker.SwarmNode {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now
+}
+
+// leaderless reports whether this engine is a manager that reaches no quorum, as far as it answers.
+func (p *place) leaderless() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known && p.now.Manager && quorum.State(p.now.State) == quorum.Active && !p.now.Control
 }
 
 // tasks are the containers of Swarm on this engine; false while that is not known.
@@ -86,7 +94,7 @@ func (a *App) lookAtPlace(ctx context.Context) {
 		now = a.place.get()
 		now.Control = false
 	}
-	a.presence.SetSwarm(now.ID, now.Control)
+	a.presence.SetSwarm(a.part(now, err == nil))
 	elsewhere := !now.Control && a.leading.Load() != nil && a.seesManager(ctx)
 	a.place.mu.Lock()
 	changed := a.place.now.ID != now.ID || a.place.now.Control != now.Control
@@ -98,6 +106,7 @@ func (a *App) lookAtPlace(ctx context.Context) {
 		a.assemble()
 		a.trigger()
 	}
+	a.member.loop.Trigger()
 	a.registrar.news()
 }
 

@@ -28,10 +28,23 @@ type Presence struct {
 	Instance string `json:"instance,omitempty"`
 	Version  string `json:"version,omitempty"`
 	Cluster  string `json:"cluster,omitempty"`
-	// Swarm is the id of this machine's engine as a node of a Swarm, "" where it is in none. Manager tells that it is a manager
-	// that can change the Swarm.
+	// Labels are those of the node's config file.
+	Labels map[string]string `json:"labels,omitempty"`
+	SwarmPart
+}
+
+// SwarmPart is the part that this machine's engine has in a Swarm.
+type SwarmPart struct {
+	// Swarm is the engine's id as a node of a Swarm, "" where it is in none. Manager tells that it is a manager that can change
+	// the Swarm.
 	Swarm   string `json:"swarm,omitempty"`
 	Manager bool   `json:"manager,omitempty"`
+	// State is the engine's own word: "inactive", "pending", "active", "error", "locked"; "" where it did not answer.
+	State string `json:"swarm_state,omitempty"`
+	// In is the id of the Swarm, "" where that is not known.
+	In string `json:"swarm_id,omitempty"`
+	// Knows are the managers that the engine knows, host:port, sorted, parted by commas.
+	Knows string `json:"swarm_managers,omitempty"`
 }
 
 // succeeds tells whether the holder can only be a dead predecessor of this very process. After a reboot the answer is no,

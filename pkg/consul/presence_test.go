@@ -12,6 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/brambled/brambled/pkg/consul/consultest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const keyPi1 = "brambled/presence/pi1"
@@ -69,7 +71,7 @@ func TestPresence(t *testing.T) {
 				defer stop()
 				lose(s)
 				pass(20 * time.Second)
-				if got := says(t, s); got != pi1 || p.Problem() != nil {
+				if got := says(t, s); !cmp.Equal(got, pi1) || p.Problem() != nil {
 					t.Errorf("presence = %+v, %v", got, p.Problem())
 				}
 			})
@@ -104,7 +106,7 @@ func TestUnseen(t *testing.T) {
 func TestPresenceIsQuiet(t *testing.T) {
 	present(t, func(t *testing.T, s *consultest.Server, c *Client) {
 		p, stop := announce(c, pi1)
-		if got := says(t, s); got != pi1 || p.Problem() != nil {
+		if got := says(t, s); !cmp.Equal(got, pi1) || p.Problem() != nil {
 			t.Errorf("presence = %+v, %v", got, p.Problem())
 		}
 		before, _ := s.Get(keyPi1)
@@ -112,7 +114,7 @@ func TestPresenceIsQuiet(t *testing.T) {
 		if now, _ := s.Get(keyPi1); now.ModifyIndex != before.ModifyIndex || now.Session != before.Session {
 			t.Errorf("the key was written again: %+v", now)
 		}
-		if got, err := c.Present(t.Context()); err != nil || len(got) != 1 || got[0] != pi1 {
+		if got, err := c.Present(t.Context()); err != nil || len(got) != 1 || !cmp.Equal(got[0], pi1) {
 			t.Errorf("Present = %v, %v", got, err)
 		}
 		stop()
@@ -190,12 +192,12 @@ func TestPresenceNameTaken(t *testing.T) {
 					t.Error("the other machine's presence was touched")
 				}
 				var taken *NameTakenError
-				if err := p.Problem(); !errors.Is(err, ErrNameTaken) || !errors.As(err, &taken) || taken.Holder != c.twin || !strings.Contains(err.Error(), c.want) {
+				if err := p.Problem(); !errors.Is(err, ErrNameTaken) || !errors.As(err, &taken) || !cmp.Equal(taken.Holder, c.twin) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("problem = %v, want one that says %q", err, c.want)
 				}
 				stopTwin()
 				pass(10 * time.Second)
-				if got := says(t, s); got != pi1 || p.Problem() != nil {
+				if got := says(t, s); !cmp.Equal(got, pi1) || p.Problem() != nil {
 					t.Errorf("after the other left: %+v, %v", got, p.Problem())
 				}
 				stop()
@@ -211,7 +213,7 @@ func TestPresenceTakesOverPredecessor(t *testing.T) {
 		now.Version = "1.1"
 		p, stop := announce(c, now)
 		defer stop()
-		if got := says(t, s); got != now || p.Problem() != nil || len(s.Sessions()) != 1 {
+		if got := says(t, s); !cmp.Equal(got, now) || p.Problem() != nil || len(s.Sessions()) != 1 {
 			t.Errorf("presence = %+v, %v, sessions %v", got, p.Problem(), s.Sessions())
 		}
 	})

@@ -59,13 +59,13 @@ func (p *Presenter) SetCluster(id string) {
 }
 
 // SetSwarm makes the presence name this machine's part in a Swarm.
-func (p *Presenter) SetSwarm(id string, manager bool) {
+func (p *Presenter) SetSwarm(part SwarmPart) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.self.Swarm == id && p.self.Manager == manager {
+	if p.self.SwarmPart == part {
 		return
 	}
-	p.self.Swarm, p.self.Manager = id, manager
+	p.self.SwarmPart = part
 	signal(p.nudge)
 }
 

@@ -32,6 +32,8 @@ type Input struct {
 	Holds     []Hold
 	Kept      map[string]string
 	Elsewhere []Away
+	// Quorum is what is wrong with this node's part in the Swarm, nil where nothing is.
+	Quorum *Quorum
 }
 
 // Away is a service that is for other Pis.
@@ -45,7 +47,7 @@ func Build(in Input) Node {
 	b := newBuilder(in)
 	n := Node{
 		Schema: Schema, Node: in.Node, Address: in.Address, Version: in.Version, Cluster: in.Cluster,
-		Ready: in.Err == nil, Holds: []Hold{}, Stacks: []Stack{},
+		Ready: in.Err == nil, Holds: []Hold{}, Stacks: []Stack{}, Quorum: in.Quorum,
 	}
 	if in.Err != nil {
 		n.Error = in.Err.Error()

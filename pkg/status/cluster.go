@@ -30,6 +30,8 @@ type SwarmInput struct {
 	Errors map[string]error
 	Index  map[string]uint64
 	Source map[string]string
+	// Quorum is the Swarm itself, nil where there is nothing to say.
+	Quorum *Quorum
 }
 
 // BuildSwarm makes the leader's report: the stacks' services that Swarm runs, in the form of a node's report. It is pure.
@@ -37,7 +39,7 @@ func BuildSwarm(in SwarmInput) Node {
 	b := newSwarmBuilder(in)
 	n := Node{
 		Schema: Schema, Node: SwarmNode, Version: in.Version, Cluster: in.Cluster, Leader: in.Leader, Term: in.Term,
-		Ready: in.Err == nil, Holds: []Hold{}, Stacks: []Stack{},
+		Ready: in.Err == nil, Holds: []Hold{}, Stacks: []Stack{}, Quorum: in.Quorum,
 	}
 	if in.Err != nil {
 		n.Error = in.Err.Error()
@@ -60,12 +62,13 @@ type swarmBuilder struct {
 	services map[string]swarm.Service // ours, by name in Swarm
 	tasks    map[string][]swarm.Task  // by id of their service
 	nodes    map[string]string        // host name by id
+	away     map[string]bool          // ids of nodes that are not Ready
 }
 
 func newSwarmBuilder(in SwarmInput) *swarmBuilder {
 	b := &swarmBuilder{
 		SwarmInput: in, waits: map[string][]plan.Wait{}, lanes: map[string]plan.Lane{},
-		services: map[string]swarm.Service{}, tasks: map[string][]swarm.Task{}, nodes: map[string]string{},
+		services: map[string]swarm.Service{}, tasks: map[string][]swarm.Task{}, nodes: map[string]string{}, away: map[string]bool{},
 	}
 	for _, w := range in.Plan.Waits {
 		b.waits[w.Subject] = append(b.waits[w.Subject], w)
@@ -82,7 +85,7 @@ func newSwarmBuilder(in SwarmInput) *swarmBuilder {
 		b.tasks[t.Service] = append(b.tasks[t.Service], t)
 	}
 	for _, n := range in.Observed.Nodes {
-		b.nodes[n.ID] = n.Name
+		b.nodes[n.ID], b.away[n.ID] = n.Name, !n.Ready
 	}
 	return b
 }
@@ -243,17 +246,24 @@ func replicas(svc spec.SwarmService) int {
 	return int(*svc.Deploy.Replicas) //nolint:gosec // Compose refuses a count that is no small number
 }
 
-// running lists the tasks that are not over and counts those that run.
+// lostNode is what is said of a task whose node is away: Swarm keeps it as it last was.
+const lostNode = "its node is away"
+
+// running lists the tasks that are not over and counts those that run, as far as their nodes are there.
 func (b *swarmBuilder) running(have swarm.Service, out *Service) int {
 	n := 0
 	for _, t := range b.tasks[have.ID] {
 		if t.Ended() {
 			continue
 		}
-		if t.State == "running" {
+		k := Task{Node: cmp.Or(b.nodes[t.Node], t.Node), Slot: t.Slot, State: t.State, Error: t.Err}
+		switch {
+		case b.away[t.Node]:
+			k.Error = cmp.Or(t.Err, lostNode)
+		case t.State == "running":
 			n++
 		}
-		out.Tasks = append(out.Tasks, Task{Node: cmp.Or(b.nodes[t.Node], t.Node), Slot: t.Slot, State: t.State, Error: t.Err})
+		out.Tasks = append(out.Tasks, k)
 	}
 	slices.SortFunc(out.Tasks, func(x, y Task) int {
 		return cmp.Or(cmp.Compare(x.Slot, y.Slot), cmp.Compare(x.Node, y.Node), cmp.Compare(x.State, y.State))
@@ -264,7 +274,7 @@ func (b *swarmBuilder) running(have swarm.Service, out *Service) int {
 func (b *swarmBuilder) updated(have swarm.Service) int {
 	n := 0
 	for _, t := range b.tasks[have.ID] {
-		if t.Current && (t.State == "running" || t.State == "complete") {
+		if t.Current && (t.State == "running" && !b.away[t.Node] || t.State == "complete") {
 			n++
 		}
 	}
@@ -282,7 +292,7 @@ func (b *swarmBuilder) judge(subject string, svc spec.SwarmService, have swarm.S
 	case b.Err != nil:
 		out.State, out.Why = Unknown, "the Swarm cannot be seen: "+b.Err.Error()
 	case !b.Observed.Control:
-		out.State, out.Why = Held, subject+" waits for a Swarm: the engine of the leader "+b.Leader+" is no manager of one (docker swarm init, docker node promote)"
+		out.State, out.Why = Held, subject+" waits for a Swarm: "+b.powerless()
 	case failed >= 0:
 		out.State, out.Why = Failed, subject+" failed: "+waits[failed].Detail+"; it is not tried again until its file changes, or brambled retry "+stack
 	case moving:
@@ -300,6 +310,14 @@ func (b *swarmBuilder) judge(subject string, svc spec.SwarmService, have swarm.S
 	default:
 		out.State, out.Why = Converging, subject+" is not there yet"
 	}
+}
+
+// powerless is why the leader cannot change a Swarm.
+func (b *swarmBuilder) powerless() string {
+	if b.Quorum != nil && b.Quorum.State != Converged {
+		return b.Quorum.Why
+	}
+	return "the engine of the leader " + b.Leader + " is no manager of one (docker swarm init, docker node promote)"
 }
 
 func texts(waits []plan.Wait) []string {

@@ -26,6 +26,12 @@ func TestBuildSwarm(t *testing.T) {
 			"web converged: web is converged\n  app running 1/1/1: web/app is running (1 of 1)\n",
 		},
 		{
+			"what ran on a Pi that is away does not run",
+			"stack web\n  svc app img=app:1 n=2", "node pi1\nnode pi2 down\nsvc web_app c1/web/app app:1 n=2 tasks=pi1,pi2",
+			"web converging: web/app waits for its tasks: 1 of 2 run; 1 on nodes that are away\n" +
+				"  app converging 1/1/2: web/app waits for its tasks: 1 of 2 run; 1 on nodes that are away\n",
+		},
+		{
 			"no Swarm yet",
 			"stack web\n  svc app img=app:1", "nocontrol",
 			"web held: web/app waits for a Swarm: the engine of the leader pi1 is no manager of one (docker swarm init, docker node promote)\n" +

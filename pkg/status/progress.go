@@ -5,10 +5,14 @@ import (
 	"slices"
 )
 
-// Worst is the worst state of a stack over all reports, of all stacks where it is "", and whether any report has it.
+// Worst is the worst state of a stack over all reports, and whether any report has it. Where the stack is "" it is that of all
+// stacks and of the Swarm itself.
 func Worst(nodes []Node, stack string) (State, bool) {
 	worst, found := Converged, false
 	for _, n := range nodes {
+		if n.Quorum != nil && stack == "" {
+			worst = worse(worst, n.Quorum.State)
+		}
 		for _, st := range n.Stacks {
 			if st.Name == stack || stack == "" {
 				worst, found = worse(worst, st.State), true

@@ -34,6 +34,8 @@ type Node struct {
 	Term   uint64  `json:"term,omitempty"`
 	Holds  []Hold  `json:"holds"`  // sorted by scope and cause
 	Stacks []Stack `json:"stacks"` // sorted by name
+	// Quorum is the Swarm itself: from the leader, and from a node where something is wrong with its own part.
+	Quorum *Quorum `json:"quorum,omitempty"`
 	// Images are those that the leader asked this Pi to pull before Swarm runs them, sorted.
 	Images []Image `json:"images,omitempty"`
 }

@@ -12,6 +12,7 @@ type SwarmMetrics struct {
 	report atomic.Pointer[Node]
 
 	services, desired, running, failed *prometheus.Desc
+	managers, target, spare            *prometheus.Desc
 }
 
 // NewSwarmMetrics registers the metrics.
@@ -25,6 +26,9 @@ func NewSwarmMetrics(reg prometheus.Registerer) *SwarmMetrics {
 		running:  desc("brambled_swarm_service_tasks_running", "Tasks of the service that run; only of the leader.", "stack", "service"),
 		failed:   desc("brambled_swarm_service_failed", "1 when the newest revision of the service failed and is not tried again; only of the leader.", "stack", "service"),
 	}
+	m.managers = desc("brambled_swarm_managers", "Managers of the Swarm, by whether they can be reached; only of the leader, and while it can see the Swarm.", "reachable")
+	m.target = desc("brambled_swarm_managers_target", "How many managers a Swarm that brambled manages should have; only of the leader.")
+	m.spare = desc("brambled_swarm_managers_spare", "How many managers may be lost before the Swarm cannot be changed; -1 where it cannot already; only of the leader.")
 	m.report.Store(&Node{})
 	reg.MustRegister(m)
 	return m
@@ -35,7 +39,7 @@ func (m *SwarmMetrics) Set(n Node) { m.report.Store(&n) }
 
 // Describe implements prometheus.Collector.
 func (m *SwarmMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.services, m.desired, m.running, m.failed} {
+	for _, d := range []*prometheus.Desc{m.services, m.desired, m.running, m.failed, m.managers, m.target, m.spare} {
 		ch <- d
 	}
 }
@@ -64,9 +68,32 @@ func (m *SwarmMetrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(m.failed, one(s.State == Failed), id[0], id[1])
 		}
 	}
+	n.Quorum.collect(m, gauge)
 	for _, s := range States() {
 		if s != Converged && s != Elsewhere {
 			gauge(m.services, float64(states[s]), string(s))
+		}
+	}
+}
+
+// collect gives the figures of the Swarm itself.
+func (q *Quorum) collect(m *SwarmMetrics, gauge func(*prometheus.Desc, float64, ...string)) {
+	switch {
+	case q == nil:
+	case q.State == Held:
+		gauge(m.spare, -1)
+	case len(q.Managers) > 0:
+		reachable := 0
+		for _, k := range q.Managers {
+			if k.Reachable {
+				reachable++
+			}
+		}
+		gauge(m.managers, float64(reachable), "true")
+		gauge(m.managers, float64(len(q.Managers)-reachable), "false")
+		gauge(m.spare, float64(max(q.Spare, -1)))
+		if q.Managed {
+			gauge(m.target, float64(q.Target))
 		}
 	}
 }

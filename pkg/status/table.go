@@ -107,7 +107,7 @@ func Table(w io.Writer, nodes []Node, stack string) {
 	_ = t.Flush() // whether the terminal took it is for the caller's last write to find
 }
 
-// top prints what stands above the table: failed passes, and holds with their full text.
+// top prints what stands above the table: failed passes, holds with their full text, and the Swarm itself.
 func top(w io.Writer, nodes []Node, stack string) {
 	said := false
 	for _, n := range nodes {
@@ -121,6 +121,10 @@ func top(w io.Writer, nodes []Node, stack string) {
 			}
 			fmt.Fprintf(w, "HELD on %s: %s: %s: %s\n", n.Node, Clean(h.Scope), Clean(h.Cause), indent(h.Detail))
 			fmt.Fprintf(w, "  lifts %s\n", lifts(h))
+			said = true
+		}
+		if n.Quorum != nil && stack == "" {
+			n.Quorum.print(w, n.Node)
 			said = true
 		}
 	}
@@ -193,12 +197,21 @@ func (s Stack) whyTop(w io.Writer, n Node) {
 			fmt.Fprintf(w, "%s: nothing is changed because of the %s: %s: %s; it lifts %s\n", n.Node, Clean(h.Scope), Clean(h.Cause), indent(h.Detail), lifts(h))
 		}
 	}
+	if q := n.Quorum; q != nil && !q.State.ok() && s.waitsForSwarm(q) {
+		fmt.Fprintf(w, "%s: the Swarm itself: %s\n", n.Node, Clean(q.Why))
+	}
 	if s.Error != "" {
 		fmt.Fprintf(w, "%s: %s is held, because its newest file cannot be used: %s\n", n.Node, s.Name, indent(s.Error))
 	}
 	for _, wait := range s.Waits {
 		fmt.Fprintf(w, "%s: %s\n", n.Node, indent(wait))
 	}
+}
+
+// waitsForSwarm reports whether Swarm runs a service of the stack, and none says itself what is wrong with the Swarm.
+func (s Stack) waitsForSwarm(q *Quorum) bool {
+	inSwarm := slices.ContainsFunc(s.Services, func(svc Service) bool { return svc.Swarm })
+	return inSwarm && !slices.ContainsFunc(s.Services, func(svc Service) bool { return strings.Contains(svc.Why, q.Why) })
 }
 
 // Reason is one line of `why` in its JSON form.
