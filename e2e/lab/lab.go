@@ -93,6 +93,26 @@ func (l *Lab) ConsulLeader(t testing.TB) *Pi {
 	return leader
 }
 
+// Package builds the package under another version and returns its path.
+func (l *Lab) Package(t testing.TB, version string) string {
+	t.Helper()
+	cmd := exec.Command(harness.Script(t, "deb"))
+	cmd.Env = append(os.Environ(), "VERSION="+version)
+	stderr := &strings.Builder{}
+	cmd.Stderr = stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("build package %s: %v\n%s", version, err, stderr)
+	}
+	path := filepath.Join(harness.Root(t), strings.TrimSpace(string(out)))
+	t.Cleanup(func() {
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
 // LeadConsul has a Pi, which is one of Consul's servers, lead Consul.
 func (l *Lab) LeadConsul(t testing.TB, p *Pi) {
 	t.Helper()

@@ -125,6 +125,19 @@ func (p *Pi) Docker(t testing.TB) *harness.Engine {
 	return &harness.Engine{Host: "unix://" + socket, Socket: socket, Address: p.Address()}
 }
 
+// Install installs a package on the Pi, as an upgrade of what is there.
+func (p *Pi) Install(t testing.TB, deb string) {
+	t.Helper()
+	content, err := os.ReadFile(deb)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(p.lab.Dir, p.Name, "root/root/next.deb"), content, 0o600)
+	}
+	if err != nil {
+		t.Fatalf("bring %s to %s: %v", deb, p.Name, err)
+	}
+	p.Run(t, "dpkg", "--force-confold", "-i", "/root/next.deb")
+}
+
 // Reimage gives the Pi, while it has no power, a new card: what its engine, Consul and brambled have kept is gone, what a person put
 // on the card (settings, tokens, packages) is there again.
 func (p *Pi) Reimage(t testing.TB) {

@@ -22,6 +22,7 @@ func (b *bramble) longer() []scenario {
 	return []scenario{
 		{"two of three managers lose power and come back", b.twoGone},
 		{"all Pis lose power at once", b.allAtOnce},
+		{"brambled is upgraded on one Pi after the other", b.upgraded},
 		{"faults at random", b.random},
 	}
 }
@@ -63,6 +64,28 @@ func (b *bramble) allAtOnce(t *testing.T) {
 	settledSwarm(t, b.Lab)
 }
 
+// upgraded: the old and the new version run side by side, whoever of them leads, and no container notices.
+func (b *bramble) upgraded(t *testing.T) {
+	const version = "99.0"
+	deb := b.Package(t, version)
+	before := processes(t, b.Pis)
+	for i, p := range b.Pis {
+		p.Install(t, deb)
+		harness.Eventually(t, p.Name+" runs the new version", func() error {
+			out, err := b.Pis[0].Try("consul", "kv", "get", "brambled/presence/"+p.Name)
+			if err == nil && !strings.Contains(out, `"version":"`+version) {
+				err = errors.New(out)
+			}
+			return err
+		})
+		edit := fmt.Sprint("upgrade", i)
+		b.Pis[i].Put(t, pairKey, b.labelled(edit))
+		b.edited(t, b.Pis, edit)
+	}
+	unmoved(t, before, processes(t, b.Pis), "pair-own-1", "pair_one")
+	settledSwarm(t, b.Lab)
+}
+
 // rounds is how many rounds of faults at random there are.
 const rounds = 25
 
@@ -99,7 +122,9 @@ var faults = []struct {
 }{
 	{"power cut", func(t *testing.T, p *lab.Pi) { p.PowerCut(t); p.Boot(t) }},
 	{"brambled killed", func(t *testing.T, p *lab.Pi) { _, _ = p.Try("systemctl", "kill", "--signal=9", "brambled") }},
-	{"dockerd killed", func(t *testing.T, p *lab.Pi) { _, _ = p.Try("systemctl", "kill", "--kill-whom=main", "--signal=9", "docker") }},
+	{"dockerd killed", func(t *testing.T, p *lab.Pi) {
+		_, _ = p.Try("systemctl", "kill", "--kill-whom=main", "--signal=9", "docker")
+	}},
 	{"consul killed", func(t *testing.T, p *lab.Pi) { _, _ = p.Try("systemctl", "kill", "--signal=9", "consul") }},
 	{"cut off without a word", func(t *testing.T, p *lab.Pi) { p.Mute(t); pause(t, 20*time.Second); p.Mend(t) }},
 	{"cable out", func(t *testing.T, p *lab.Pi) { p.Cut(t); pause(t, 10*time.Second); p.Mend(t) }},
@@ -130,4 +155,43 @@ func (b *bramble) well(from **lab.Pi) error {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	return nil
+}
+
+// TestQuorumBootstrap (row 21): the first node that is made a manager dies on its way. The Swarm must not be stuck between one and three.
+func TestQuorumBootstrap(t *testing.T) {
+	b := startBramble(t)
+	long := harness.Long(t, 1, 0)
+	b.enthrone(t)
+	b.Pis[3].Put(t, pairKey, pair)
+	var second *lab.Pi
+	harness.Within(t, 3*time.Minute, "a second manager is being made", func() error {
+		out, err := b.throne.Try("sh", "-c", "docker node inspect --format '{{.Spec.Role}} {{.Description.Hostname}}' $(docker node ls -q)")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(out) {
+			if role, name, _ := strings.Cut(strings.TrimSpace(line), " "); role == "manager" && name != b.throne.Name {
+				second = b.Pi(t, name)
+				return nil
+			}
+		}
+		return errors.New(out)
+	})
+	second.PowerCut(t)
+	began, how := time.Now(), "before it had its seat"
+	pause(t, 15*time.Second) // in which Swarm notices
+	if _, err := b.throne.Try("docker", "node", "ls"); err != nil {
+		// It had it for a moment, and of two managers none may be lost: nothing can be done but to say so until it is back.
+		how = "when it just had its seat"
+		says(t, b.throne, "quorum", "docs/cluster.md")
+		second.Boot(t)
+	}
+	names := managers(t, b.throne, 3)
+	long.Note = fmt.Sprintf("%s died %s; %v are the managers after %s", second.Name, how, names, time.Since(began).Round(time.Second))
+	greets(t, without(b.Pis, second), "first")
+	if how == "before it had its seat" {
+		second.Boot(t)
+	}
+	everywhere(t, b.throne, 4)
+	settledSwarm(t, b.Lab)
 }

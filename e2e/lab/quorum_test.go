@@ -42,12 +42,7 @@ type bramble struct {
 
 // TestQuorum: a Swarm that forms itself and heals itself. Nothing is typed but `consul kv put`.
 func TestQuorum(t *testing.T) {
-	b := &bramble{Lab: lab.Start(t, 4)}
-	t.Cleanup(func() { t.Logf("what took how long:\n%s", strings.Join(b.times.lines, "\n")) })
-	// Ten minutes of hold-down are for homes.
-	for _, p := range b.Pis {
-		p.Run(t, "sh", "-c", "echo 'swarm: { hold_down: 1m }' >>/etc/brambled/brambled.yaml && systemctl restart brambled")
-	}
+	b := startBramble(t)
 	for _, s := range append([]scenario{
 		{"blank Pis become a Swarm of three managers", b.forms},
 		{"the Pi that leads everything loses power", b.loses},
@@ -59,6 +54,18 @@ func TestQuorum(t *testing.T) {
 			return // the next one begins where this should have ended
 		}
 	}
+}
+
+// startBramble boots four blank Pis.
+func startBramble(t *testing.T) *bramble {
+	t.Helper()
+	b := &bramble{Lab: lab.Start(t, 4)}
+	t.Cleanup(func() { t.Logf("what took how long:\n%s", strings.Join(b.times.lines, "\n")) })
+	// Ten minutes of hold-down are for homes.
+	for _, p := range b.Pis {
+		p.Run(t, "sh", "-c", "echo 'swarm: { hold_down: 1m }' >>/etc/brambled/brambled.yaml && systemctl restart brambled")
+	}
+	return b
 }
 
 type scenario struct {
@@ -125,25 +132,37 @@ func (b *bramble) loses(t *testing.T) {
 	before := processes(t, others)
 	began := time.Now()
 	b.throne.PowerCut(t)
-	others[0].Put(t, pairKey, strings.Replace(pair, "hello:2\n    deploy: { replicas: 3", "hello:2\n    labels: { edit: \"2\" }\n    deploy: { replicas: 3", 1))
+	others[0].Put(t, pairKey, b.labelled("loss"))
 	harness.Eventually(t, "another leads", func() error {
 		if now, err := b.leader(others[0]); err != nil || now == b.throne.Name {
 			return fmt.Errorf("%s leads: %w", now, err)
 		}
 		return nil
 	})
-	harness.Eventually(t, "the new leader acts: the edit is in the Swarm", func() error {
-		out, err := manager(others).Try("docker", "service", "inspect", "pair_two", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Labels.edit}}")
-		if err == nil && out != "2" {
-			err = errors.New(out)
-		}
-		return err
-	})
+	b.edited(t, others, "loss")
 	b.times.took("power cut of the Pi that leads all three → a new leader has acted", began)
 	runningTasks(t, manager(others), "pair_two", 3, b.throne.Name)
 	b.times.took("… → its tasks run elsewhere", began)
 	unmoved(t, before, processes(t, others), "pair-own-1", "pair_one")
 	says(t, others[0], b.throne.Name, "hold-down")
+}
+
+// labelled is the stack with a label on the containers of its second service.
+func (*bramble) labelled(edit string) string {
+	const tail = "hello:2\n    deploy: { replicas: 3"
+	return strings.Replace(pair, tail, strings.Replace(tail, "deploy", "labels: { edit: "+edit+" }\n    deploy", 1), 1)
+}
+
+// edited waits until a label has reached the Swarm: the leader acts.
+func (*bramble) edited(t *testing.T, pis []*lab.Pi, edit string) {
+	t.Helper()
+	harness.Eventually(t, "the leader acts: the edit is in the Swarm", func() error {
+		out, err := manager(pis).Try("docker", "service", "inspect", "pair_two", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Labels.edit}}")
+		if err == nil && out != edit {
+			err = errors.New(out)
+		}
+		return err
+	})
 }
 
 func (b *bramble) replaces(t *testing.T) {

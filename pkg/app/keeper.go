@@ -24,8 +24,8 @@ type quorumLoop = reconciler.Loop[spec.Quorum, quorum.Observed]
 type quorumPass = reconciler.Pass[spec.Quorum, quorum.Observed]
 
 const (
-	// readyFor is how long a node must be seen Ready before it may become a manager.
-	readyFor = time.Minute
+	// A node must be seen Ready for a sixth of the hold-down before it may become a manager, for this long at most.
+	readyFor, readyPart = time.Minute, 6
 	// Swarm's own certificates end after 90 days, which a Pi in a drawer outlasts, and its heartbeat after 5 s notices a power
 	// cut late. Five old tasks for each slot are four too many for a card.
 	certificateExpiry = 365 * 24 * time.Hour
@@ -70,7 +70,7 @@ func (k *keeper) desired() (spec.Quorum, bool) {
 func (a *App) wantedQuorum(now *assembled) spec.Quorum {
 	c := a.cfg.Swarm
 	q := spec.Quorum{
-		Manage: c.Manage, Managers: c.Managers, HoldDown: c.HoldDown, ReadyFor: readyFor,
+		Manage: c.Manage, Managers: c.Managers, HoldDown: c.HoldDown, ReadyFor: min(readyFor, c.HoldDown/readyPart),
 		Settings: spec.SwarmSettings{CertExpiry: certificateExpiry, Heartbeat: heartbeat, TaskHistory: taskHistory},
 		Pools:    []string{swarmPool}, PoolMask: swarmPoolMask,
 	}
