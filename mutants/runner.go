@@ -158,7 +158,7 @@ func (r runner) try(c copied, m mutant) (after result) {
 	if out, err := apply.CombinedOutput(); err != nil {
 		return result{outcome: doesNotApply, detail: string(out)}
 	}
-	verdict, output := r.test(c.dir, m.test)
+	verdict, output := r.test(c.dir, m.test, patience)
 	return result{outcome: verdict, detail: output}
 }
 
@@ -175,8 +175,11 @@ func without(env []string, name string) []string {
 // limit ends a test that a mutant has made to wait for ever. That too is a test that fails.
 const limit = 5 * time.Minute
 
+// patience is what a test that waits for something is told of a mutant: most wait in vain, and half a minute of each is long.
+const patience = "BRAMBLED_PATIENCE=10s"
+
 // test runs tests in a copy. A test that fails has caught the mutant; one that passes has let it live.
-func (r runner) test(dir string, t testRun) (outcome, string) {
+func (r runner) test(dir string, t testRun, env ...string) (outcome, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit+time.Minute)
 	defer cancel()
 	args := t.args()
@@ -184,7 +187,7 @@ func (r runner) test(dir string, t testRun) (outcome, string) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	// A binary that was built beforehand holds no mutant.
-	cmd.Env = without(os.Environ(), "BRAMBLED_TEST_BINARY")
+	cmd.Env = append(without(os.Environ(), "BRAMBLED_TEST_BINARY"), env...)
 	output := &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = output, output
 	err := cmd.Run()
