@@ -42,7 +42,12 @@
 //     A remedy whose cause comes back (a container that ends each time, one that is unhealthy again) is further from the last
 //     one each time; an unhealthy service is restarted so many times within an hour and then left as it is, and a person is
 //     told. One that writes a named volume is restarted only where its file says so.
-//  9. Fenced: in a Swarm nothing is planned without control of it, and a change of a service carries the version that was
+//  9. One disruption at a time: what serves here and runs on other nodes too is not replaced, restarted or cut from its network
+//     without a permit, a record in the store that as many nodes hold as its update policy says. It ends with this node's success
+//     or recorded failure, never by itself: a holder that vanishes stops the rollout, and it is said. A version that failed on one
+//     node is tried on no other. What is down needs no permit, and what was begun under one is carried to its end. Voters of all
+//     quorums, the Swarm's managers included, share one permit besides.
+//  10. Fenced: in a Swarm nothing is planned without control of it, and a change of a service carries the version that was
 //     observed, so that Swarm refuses a leader that has been succeeded.
 //
 // # Swarm services
@@ -66,6 +71,7 @@
 //
 //   - A person with access to the engine can change anything at any time; brambled repairs it afterwards, it cannot prevent
 //     it.
+//   - Without the store for longer than a minute the static tier goes on without permits: the store may be what is to be mended.
 //   - Replacing a network's definition cuts its containers off for the moment between remove and create.
 //   - A stop-first replacement is an interruption: from the predecessor's stop to the successor's start.
 //   - Another mode of a Swarm service is an interruption too: Swarm cannot change it, so the service is removed and created.

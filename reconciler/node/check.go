@@ -50,6 +50,9 @@ func (c *checker) lane(l plan.Lane) {
 		if problem := c.remedy(l, s); problem != "" {
 			c.fault(l, s.Action.String(), problem)
 		}
+		if problem := c.permit(s); problem != "" {
+			c.fault(l, s.Action.String(), problem)
+		}
 		c.o = Simulate(c.o, s.Action)
 	}
 	c.o = start

@@ -117,6 +117,51 @@ func TestCheckCutOff(t *testing.T) {
 	refused(t, check("", plan.Start{ID: "#web-db-2", Name: "web-db-2"}), "")
 }
 
+// TestCheckPermit plans by hand what must not be done to a service that other nodes run too, unless this node has the permit.
+func TestCheckPermit(t *testing.T) {
+	d := nodetest.ParseDesired("stack web\n  svc app img=app:2 order=stop-first shared\n  svc vote img=vote:2 order=stop-first voter\nstack own owner=static\n  svc one img=one:2 order=stop-first shared\nowners c1 static")
+	app, _ := d.Stacks[1].Service("app")
+	boxes := `
+image app:2 vote:2 one:2
+box web-app-1 c1/web/app/1 app:1 running net=n
+box web-vote-1 c1/web/vote/1 vote:1 running
+box own-one-1 static/own/one/1 one:1 running
+box web-app-1.next c1/web/app/1 app:2 created
+`
+	const held, votes = "permits known\npermit c1/web/app by=pi1:app:2\npermit c1/web/vote by=pi1:vote:2\n", "permit voters by=pi1:c1/web/vote\n"
+	rename := func(name string) plan.Action {
+		return plan.Rename{ID: "#" + name, From: name, To: name + node.SuffixPrevious}
+	}
+	stop := plan.Stop{ID: "#web-vote-1", Name: "web-vote-1"}
+	start := plan.Start{ID: "#web-app-1.next", Name: "web-app-1.next"}
+	create := plan.Create{Name: "new", Owner: "c1", Stack: "web", Service: "app", Replica: 1, Spec: app.Container}
+	cut := plan.Disconnect{Container: "#web-app-1", Name: "web-app-1", Network: "n"}
+	for _, tt := range []struct {
+		observed string
+		a        plan.Action
+		ok       bool
+	}{
+		{"", rename("web-app-1"), false}, {"permits known\n", rename("web-app-1"), false}, {held, rename("web-app-1"), true},
+		{"permits known\npermit c1/web/app by=pi1:app:1\n", rename("web-app-1"), false}, // for another version
+		{"permits known\npermit c1/web/app by=pi2:app:2\n", rename("web-app-1"), false}, // of another node
+		{"", stop, false}, {held, stop, false}, {held + votes, stop, true},
+		{"", cut, false}, {held, cut, true},
+		{"", create, false}, {held, create, true},
+		{"", start, false}, {held, start, true},
+		{held, rename("web-vote-1"), false}, {held + votes, rename("web-vote-1"), true},
+		{"permits without=static\n", rename("own-one-1"), true}, {"permits without=static\n", rename("web-app-1"), false},
+		{"permits known without=static\n", rename("own-one-1"), false}, // the store answers
+		{"box web-app-1 c1/web/app/1 app:1 running health=unhealthy\n", rename("web-app-1"), true},
+	} {
+		p := plan.Plan{Lanes: []plan.Lane{{Key: "test", Steps: []plan.Step{{Action: tt.a, Reason: plan.ReasonChanged}}}}}
+		want := "this one has no permit"
+		if tt.ok {
+			want = ""
+		}
+		t.Run(tt.a.String()+" "+tt.observed, func(t *testing.T) { refused(t, node.Check(d, nodetest.ParseObserved(boxes+tt.observed), p), want) })
+	}
+}
+
 // TestCheckLanes holds rule 8: what runs is not run a second time.
 func TestCheckLanes(t *testing.T) {
 	d, o := nodetest.ParseDesired("owners c1"), nodetest.ParseObserved("busy slow")

@@ -136,6 +136,9 @@ func (e *explorer) service(stack, name string) string {
 	if e.oneIn(8) {
 		attrs += " pull=" + pick(e, []string{"always", "never"})
 	}
+	if !strings.Contains(rev, "j") && e.oneIn(3) {
+		attrs += pick(e, []string{" shared", " shared", " voter"})
+	}
 	if name != "x" && e.oneIn(3) {
 		attrs += " dep=x:" + pick(e, []string{"started", "healthy", "completed", "started:restart"})
 	}
@@ -182,6 +185,9 @@ func (e *explorer) step() string {
 		if problem := e.watch(e, p); problem != "" {
 			return fmt.Sprintf("%s\nplan:\n%s", problem, p)
 		}
+	}
+	if e.oneIn(2) {
+		e.o.Permits.Records = carried(e.o.Permits.Records, "pi1", p.Permits)
 	}
 	for _, l := range p.Lanes {
 		remedy, _ := l.Remedy()
@@ -292,6 +298,9 @@ func (e *explorer) event() {
 	if e.oneIn(12) {
 		e.o.CutOff = time.Duration(e.UpTo(3)) * 10 * time.Second // seen, or cut off for longer and longer
 	}
+	if e.oneIn(6) {
+		e.others()
+	}
 	if len(e.o.Containers) == 0 || e.oneIn(3) {
 		e.pass(time.Duration(1+e.UpTo(6)) * time.Second)
 		return
@@ -354,6 +363,46 @@ func (e *explorer) event() {
 			}
 		}
 	}
+}
+
+// others is what the other nodes and a person do to the store's records, and what becomes of the store.
+func (e *explorer) others() {
+	e.o.Permits.Known = !e.oneIn(4)
+	e.o.Permits.Without = pick(e, [][]string{nil, nil, {"static"}})
+	e.o.Permits.Away = pick(e, [][]string{nil, {"pi2"}})
+	if len(e.d.Stacks) == 0 {
+		return
+	}
+	st := pick(e, e.d.Stacks)
+	if len(st.Services) == 0 {
+		return
+	}
+	svc := pick(e, st.Services)
+	records := maps.Clone(e.o.Permits.Records)
+	if records == nil {
+		records = map[plan.PermitKey]node.Record{}
+	}
+	key, hash := plan.PermitKey{Owner: st.Owner, Stack: st.Name, Service: svc.Name}, svc.Rollout
+	if e.oneIn(4) {
+		key, hash = plan.Voters(), key.String()
+	}
+	r := records[key]
+	switch e.UpTo(5) {
+	case 0:
+		r, _ = r.Ask(node.Holder{Node: "pi2", Hash: hash}, 1)
+	case 1:
+		r = r.Return("pi2", hash)
+	case 2:
+		r = r.Fail(node.FailedRollout{Node: "pi2", Hash: hash, Error: "boom"})
+	case 3:
+		r = r.Retry(func(string) bool { return e.oneIn(2) })
+	case 4:
+		r.Damaged = pick(e, []string{"", "", "unreadable"})
+	}
+	if records[key] = r; r.Empty() && r.Damaged == "" {
+		delete(records, key)
+	}
+	e.o.Permits.Records = records
 }
 
 // engineEnds is a dockerd that was killed and came up again: what ran has exited.
@@ -460,6 +509,14 @@ func (e *explorer) settle() string {
 	clear(e.endings)
 	clear(e.o.Remedies)
 	e.o.CutOff = 0
+	e.o.Permits.Known, e.o.Permits.Without = true, nil
+	e.o.Permits.Records = maps.Clone(e.o.Permits.Records)
+	for key, r := range e.o.Permits.Records { // the others come to an end too
+		r.Damaged = ""
+		if e.o.Permits.Records[key] = r.Return("pi2", holding(r, "pi2")); e.o.Permits.Records[key].Empty() {
+			delete(e.o.Permits.Records, key)
+		}
+	}
 	var p plan.Plan
 	for quiet, n := 0, 0; quiet < 2; n++ {
 		if n > 50 {
@@ -484,6 +541,12 @@ func (e *explorer) settle() string {
 		return "the plan of a converged state is empty only for a while:\n" + later.String()
 	}
 	return ""
+}
+
+// holding is the version that a node holds a permit for.
+func holding(r node.Record, by string) string {
+	h, _ := r.Held(by)
+	return h.Hash
 }
 
 // reached reports a replica that is neither as desired nor said to be waiting.
@@ -542,6 +605,12 @@ func (t tally) plan(d spec.Desired, o node.Observed, p plan.Plan) {
 	}
 	for _, l := range p.Lanes {
 		t.lane(d, o, l)
+	}
+	for _, s := range p.Permits {
+		t["permit: "+string(s.Do)]++
+		if s.Key == plan.Voters() {
+			t["voters: "+string(s.Do)]++
+		}
 	}
 	for _, st := range d.Stacks {
 		if st.Opaque && slices.ContainsFunc(o.Containers, func(c node.Container) bool { return c.Stack == st.Name }) {

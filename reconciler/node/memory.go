@@ -105,6 +105,8 @@ func (p *planner) recalled(s *slot) []plan.Step {
 	switch {
 	case s.cur != nil && s.prev != nil && s.prev.Hash == s.hash() && !active(*s.cur):
 		return p.abandon(s)
+	case s.cur != nil && s.prev != nil && active(*s.prev):
+		return nil // it serves, and both may not be able to
 	case s.cur != nil:
 		return p.keepRunning(s, *s.cur)
 	}

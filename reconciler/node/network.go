@@ -81,7 +81,7 @@ func hashOf(st spec.Stack, network string) string {
 func (p *planner) replaceNetwork(st spec.Stack, n spec.Network, have Network) {
 	subject := "network " + n.Name
 	steps, ok := p.clear(subject, have, plan.ReasonChanged)
-	if !ok {
+	if !ok || !p.mayCutOff(subject, p.users[have.Name]) {
 		return
 	}
 	steps = append(steps, step(plan.CreateNetwork{Owner: st.Owner, Stack: st.Name, Network: n}, plan.ReasonChanged))

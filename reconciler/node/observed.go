@@ -32,6 +32,8 @@ type Observed struct {
 	Remedies map[plan.Remedy]plan.Repeats
 	// CutOff is for how long the other nodes may not have seen this one; 0 while they see it.
 	CutOff time.Duration
+	// Permits are what may be disrupted here of services that other nodes run too.
+	Permits Permits
 }
 
 // ImageRef is an image reference for one platform.

@@ -31,6 +31,7 @@ func Plan(d spec.Desired, o Observed) plan.Plan {
 	p.planPrepulls()
 	p.planRemovals()
 	p.planFiles()
+	p.planPermits()
 	return p.finish()
 }
 
@@ -41,6 +42,9 @@ type planner struct {
 	lanes map[string]plan.Lane
 	waits []plan.Wait
 	wake  time.Duration
+	says  []plan.Permit
+
+	permits map[plan.PermitKey]*permit // of desired services that need one
 
 	slots    map[slotID][]Container // our containers by the replica they are, sorted by name
 	byName   map[string]Container
@@ -68,6 +72,7 @@ func newPlanner(d spec.Desired, o Observed) *planner {
 	p := &planner{
 		d: d, o: o,
 		lanes:    map[string]plan.Lane{},
+		permits:  map[plan.PermitKey]*permit{},
 		slots:    map[slotID][]Container{},
 		byName:   make(map[string]Container, len(o.Containers)),
 		networks: map[string][]Network{},
@@ -151,6 +156,8 @@ func (p *planner) finish() plan.Plan {
 		return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.For, b.For), cmp.Compare(a.Detail, b.Detail))
 	})
 	out.Waits = slices.Compact(out.Waits)
+	out.Permits = p.says
+	slices.SortStableFunc(out.Permits, func(a, b plan.Permit) int { return a.Key.Compare(b.Key) })
 	return out
 }
 

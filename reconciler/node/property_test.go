@@ -56,7 +56,9 @@ var outcomes = []string{
 	"reason: dead", "reason: duplicate", "reason: superseded", "reason: failed its gate", "reason: rolled back", "reason: image missing",
 	"reason: last good version", "reason: pull_policy always", "reason: unreferenced", "reason: dependency replaced", "reason: restart policy differs",
 	"wait: a running step", "wait: an image", "wait: a network", "wait: a volume", "wait: a dependency", "wait: its gate", "wait: a retry", "wait: a name",
-	"wait: a removal", "wait: the engine", "wait: a person", "wait: a newer brambled", "wait: a new revision or retry", "wait: another engine", "wait: the store",
+	"wait: a removal", "wait: the engine", "wait: a person", "wait: a newer brambled", "wait: a new revision or retry", "wait: another engine", "wait: the store", "wait: a permit",
+	"permit: ask", "permit: keep", "permit: give back", "permit: record failure",
+	"voters: ask", "voters: keep",
 }
 
 // TestProperties lets each rule watch worlds of its own, then asserts that they led to every outcome there is.

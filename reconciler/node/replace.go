@@ -106,7 +106,7 @@ func (p *planner) replace(s *slot) []plan.Step {
 		return nil
 	}
 	prev := s.name + SuffixPrevious
-	if free := p.free(s, prev); !p.ready(s, false) || !free {
+	if free := p.free(s, prev); !p.ready(s, false) || !free || !p.mayDisrupt(s, old) {
 		return p.keepRunning(s, old)
 	}
 	if old.State == Dead {
@@ -134,7 +134,7 @@ func (p *planner) succeed(s *slot, old Container) []plan.Step {
 		p.wait(s.subject(), plan.WaitRemoval, old.Name)
 		return nil
 	}
-	if !p.ready(s, true) {
+	if !p.ready(s, true) || !p.mayDisrupt(s, old) {
 		return p.keepRunning(s, old)
 	}
 	if old.State == Dead {
@@ -205,7 +205,34 @@ func (p *planner) abandon(s *slot) []plan.Step {
 		}
 		return nil
 	}
+	if !p.mayDisrupt(s, cur, prev) || p.failedElsewhere(s) {
+		return p.conclude(s)
+	}
 	return append(discardKeeping(cur, plan.ReasonChanged), p.succession(s, prev)...)
+}
+
+// conclude carries a trial to its end that was overtaken by a version which may not be rolled out here now. One that has not
+// begun makes room again.
+func (p *planner) conclude(s *slot) []plan.Step {
+	v, detail := s.judge(*s.cur)
+	switch {
+	case v == passed:
+		return discardKeeping(*s.prev, plan.ReasonSuperseded)
+	case v == failed && s.svc.Update.FailureAction == spec.Pause:
+		return nil
+	case v == failed:
+		return p.rollBack(s, detail)
+	case s.cur.State != Running && s.cur.State != Paused:
+		return p.backOut(s)
+	case !s.cur.HasCheck:
+		p.wakeAfter(s.svc.Update.Monitor - s.cur.Up)
+	}
+	return nil
+}
+
+// backOut removes a successor that is not started and puts its predecessor back.
+func (p *planner) backOut(s *slot) []plan.Step {
+	return append(discardKeeping(*s.cur, plan.ReasonRollback), p.reinstate(s, *s.prev, plan.ReasonRollback)...)
 }
 
 // reinstate puts a predecessor back in charge: its name, its restart policy, running.
@@ -294,7 +321,7 @@ func (p *planner) gate(s *slot) []plan.Step {
 	case v == passed:
 		return append(p.repair(s, cur), discardKeeping(prev, plan.ReasonSuperseded)...)
 	case v == trial && (cur.State == Created || cur.State == Exited):
-		return p.resume(s)
+		return p.takeUp(s)
 	case v == trial:
 		p.wait(s.subject(), plan.WaitGate, detail)
 		if !cur.HasCheck && !s.svc.Container.HasHealthcheck {
@@ -302,14 +329,32 @@ func (p *planner) gate(s *slot) []plan.Step {
 		}
 		return p.repair(s, cur)
 	case p.forgiven(cur) && p.ready(s, false):
+		if !p.mayDisrupt(s, prev) {
+			return nil
+		}
 		return append(discardKeeping(cur, plan.ReasonRetry), p.succession(s, prev)...)
 	case s.svc.Update.FailureAction == spec.Pause:
 		p.wait(s.subject(), plan.WaitFailed, detail+"; the predecessor is kept as "+prev.Name)
 		return nil
 	case s.svc.Update.FailureAction == spec.Continue:
+		if !p.mayDisrupt(s, prev) {
+			return nil
+		}
 		return discardKeeping(prev, plan.ReasonSuperseded)
 	}
 	return p.rollBack(s, detail)
+}
+
+// takeUp goes on with a successor that is not started yet. One that failed on another node meanwhile makes room again, as long as
+// its predecessor has lost nothing.
+func (p *planner) takeUp(s *slot) []plan.Step {
+	switch {
+	case p.mayDisrupt(s, *s.prev):
+		return p.resume(s)
+	case p.failedElsewhere(s):
+		return p.backOut(s)
+	}
+	return nil
 }
 
 // resume takes up a succession that was cut between create and start, or whose successor ended together with the engine.

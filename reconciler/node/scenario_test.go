@@ -121,7 +121,23 @@ func applied(o node.Observed, p plan.Plan, n int) node.Observed {
 			o = node.Simulate(o, st.Action)
 		}
 	}
+	o.Permits.Records = carried(o.Permits.Records, "pi1", p.Permits)
 	return o
+}
+
+// carried are the records of the store after a node's statements were carried out.
+func carried(records map[plan.PermitKey]node.Record, by string, says []plan.Permit) map[plan.PermitKey]node.Record {
+	records = maps.Clone(records)
+	for _, s := range says {
+		next, _ := records[s.Key].Carry(s, by, "")
+		if records == nil {
+			records = map[plan.PermitKey]node.Record{}
+		}
+		if records[s.Key] = next; next.Empty() {
+			delete(records, s.Key)
+		}
+	}
+	return records
 }
 
 func (s *scenario) happen(text string) {

@@ -108,6 +108,7 @@ func (p *planner) planService(st spec.Stack, svc spec.Service) {
 			bad = s.subject()
 		}
 	}
+	elsewhere := p.elsewhere(st, svc, slots)
 	moving, rising := p.underWay(slots)
 	limit := svc.Update.Parallelism
 	if limit <= 0 {
@@ -117,6 +118,8 @@ func (p *planner) planService(st spec.Stack, svc spec.Service) {
 		switch running := s.cur != nil && s.cur.State == Running && s.prev == nil; {
 		case bad != "" && bad != s.subject():
 			s.held = &plan.Wait{For: plan.WaitFailed, Detail: bad + " failed with this revision"}
+		case elsewhere != nil:
+			s.held = elsewhere
 		case running && s.stale() && moving >= limit:
 			s.held = &plan.Wait{For: plan.WaitGate, Detail: "another replica is being replaced"}
 		}
@@ -130,6 +133,19 @@ func (p *planner) planService(st spec.Stack, svc spec.Service) {
 			rising++
 		}
 	}
+}
+
+// elsewhere is the wait of a service whose desired version failed on another node; nil when it did not.
+func (p *planner) elsewhere(st spec.Stack, svc spec.Service, slots []*slot) *plan.Wait {
+	t := p.permit(st, svc)
+	if t == nil {
+		return nil
+	}
+	if t.slots = slots; t.failed == nil {
+		return nil
+	}
+	w := p.without(t)
+	return &w
 }
 
 // underWay counts the replicas that are being replaced, and those that have not become healthy since their start.
@@ -272,7 +288,7 @@ func (p *planner) running(s *slot, c Container) []plan.Step {
 	if steps := p.repair(s, c); len(steps) > 0 {
 		return steps
 	}
-	if p.dependencyReplaced(s, c) {
+	if p.dependencyReplaced(s, c) && p.mayDisrupt(s, c) {
 		return restart(c, plan.ReasonDependency)
 	}
 	return p.heal(s, c)

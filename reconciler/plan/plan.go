@@ -6,6 +6,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,12 +15,16 @@ import (
 type Plan struct {
 	Lanes []Lane // sorted by key, each with at least one step
 	Waits []Wait // sorted by subject; facts that must change before there is more to do
+	// Permits are what is to be said in the store's records of disruptions, sorted by key.
+	Permits []Permit
 	// WakeAfter asks for another pass after this time even if nothing happens; 0 asks for none.
 	WakeAfter time.Duration
 }
 
-// Empty reports whether the plan changes nothing.
-func (p Plan) Empty() bool { return len(p.Lanes) == 0 }
+// Empty reports whether the plan changes nothing, here or in the store.
+func (p Plan) Empty() bool {
+	return len(p.Lanes) == 0 && !slices.ContainsFunc(p.Permits, func(s Permit) bool { return s.Do != KeepPermit })
+}
 
 // Lane is a sequence of steps on one subject ("container web/app/1", "network web_default").
 type Lane struct {
@@ -88,6 +93,9 @@ func (p Plan) String() string {
 	}
 	for _, w := range p.Waits {
 		fmt.Fprintf(&b, "%s\n", w)
+	}
+	for _, s := range p.Permits {
+		fmt.Fprintf(&b, "%s\n", s)
 	}
 	if p.WakeAfter > 0 {
 		fmt.Fprintf(&b, "wake after %s\n", p.WakeAfter)
@@ -167,6 +175,7 @@ const (
 	WaitFailed      WaitFor = "a new revision or retry" // this hash failed and is not tried again
 	WaitUnsupported WaitFor = "another engine"          // this engine lacks what the service needs
 	WaitTasks       WaitFor = "its tasks"               // Swarm does not run all of them yet, or a job has not ended
+	WaitPermit      WaitFor = "a permit"                // other nodes run it too, and one is updated at a time
 	WaitContact     WaitFor = "contact with Consul"     // the others do not see this node
 	WaitStore       WaitFor = "the store"               // only remembered: nothing is removed or replaced before a sound read
 	WaitQuorum      WaitFor = "the quorum"              // most managers of the Swarm are away

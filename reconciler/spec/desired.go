@@ -129,6 +129,12 @@ type Service struct {
 	StopWhenCutOff time.Duration `json:",omitempty"`
 	// Register is how the service is known in the catalog, sorted by name, then port. It is no part of the hash.
 	Register []Registration `json:",omitempty"`
+	// Rollout names this version of the service on all nodes that run it, though their containers may differ in what is each
+	// node's own; "" for a service of this node alone and for a job, whose disruptions need no permit. It is no part of the hash.
+	Rollout string `json:",omitempty"`
+	// Voter is set where the service is a member of a quorum: of all voters of the cluster, one is disrupted at a time. It is no
+	// part of the hash.
+	Voter bool `json:",omitempty"`
 	// Done are the replicas, sorted, whose job has ended with success under this hash: it stays done when the container that
 	// shows it is lost.
 	Done []int `json:",omitempty"`
@@ -193,7 +199,7 @@ type Update struct {
 	// Monitor is how long a successor without health check must stay up to have passed. One with a health check has
 	// passed when it is healthy.
 	Monitor time.Duration
-	// Parallelism is how many replicas on one node are replaced at a time; 0 means all at once.
+	// Parallelism is how many replicas on one node are replaced at a time, and on how many nodes; 0 means all at once.
 	Parallelism int
 }
 

@@ -11,6 +11,7 @@
 //	  vol web_data [def=2] [external]
 //	  svc app img=app:1 [rev=2] [n=2] [order=stop-first] [fail=pause] [monitor=10s] [par=1] [health] [excl=WHY]
 //	      [job=once|on-failure] [net=a,b] [vol=a,b:ro] [file=f1] [name=X] [pull=always] [platform=P] [policy=no] [heal=on] [cutoff=60s]
+//	      [shared|voter] [rollout=app:2]
 //	      [dep=db:healthy,cache:started:restart]
 //
 // Observed state:
@@ -23,6 +24,10 @@
 //	box mine foreign running
 //	pull app:2 running | err=WHY retry=1m | for=HASH
 //	cut-off for=20s
+//	permits known | without=static
+//	permit c1/web/app by=pi1:app:2,pi2:app:2 failed=pi2,app:2,exited_with_1
+//	permit voters by=pi2:c1/web/app
+//	away pi2
 //	file f1 f2
 //	busy LANE
 //	fail LANE | for=app:2 retry=5s

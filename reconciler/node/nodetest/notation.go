@@ -123,6 +123,9 @@ func service(l line) spec.Service {
 		s.DependsOn = append(s.DependsOn, spec.Dependency{Service: part[0], Condition: spec.Condition(part[1]), Required: true, Restart: len(part) > 2})
 	}
 	s.Container = c
+	if l.Has("shared") || l.Has("voter") {
+		s.Rollout, s.Voter = Hash(notation.Or(l.Fields["rollout"], hash)), l.Has("voter")
+	}
 	for _, n := range l.List("done") {
 		s.Done = append(s.Done, notation.Number(n))
 	}
@@ -189,6 +192,15 @@ func Add(o *node.Observed, raw string) {
 		}
 	case "cut-off":
 		o.CutOff = l.Duration("for", 0)
+	case "permits":
+		o.Permits.Known, o.Permits.Without = l.Has("known"), l.List("without")
+	case "permit":
+		if o.Permits.Records == nil {
+			o.Permits.Records = map[plan.PermitKey]node.Record{}
+		}
+		o.Permits.Records[permitKey(name)] = record(l)
+	case "away":
+		o.Permits.Away = l.Words[1:]
 	case "file":
 		o.Files = slices.Sorted(slices.Values(append(slices.Clone(o.Files), l.Words[1:]...)))
 	case "busy":
@@ -203,6 +215,29 @@ func Add(o *node.Observed, raw string) {
 	default:
 		panic("observed: " + raw)
 	}
+}
+
+func permitKey(name string) plan.PermitKey {
+	if name == "voters" {
+		return plan.Voters()
+	}
+	return plan.ParsePermitKey(name)
+}
+
+// record is what the store has of a permit.
+func record(l line) node.Record {
+	r := node.Record{Damaged: l.Fields["damaged"]}
+	for _, h := range l.List("by") {
+		who, what, _ := strings.Cut(h, ":")
+		if !strings.Contains(what, "/") { // of the voters' permit it is a service
+			what = Hash(what)
+		}
+		r.Holders = append(r.Holders, node.Holder{Node: who, Hash: what})
+	}
+	if f := l.List("failed"); len(f) == 3 {
+		r.Failed = &node.FailedRollout{Node: f[0], Hash: Hash(f[1]), Error: f[2]}
+	}
+	return r
 }
 
 // goal is the goal of a lane: a hash, a roll back from one, or nothing.
@@ -343,6 +378,7 @@ func Clone(o node.Observed) node.Observed {
 		c := &o.Containers[i]
 		c.Networks, c.Files, c.Volumes = slices.Clone(c.Networks), slices.Clone(c.Files), slices.Clone(c.Volumes)
 	}
+	o.Permits.Records = maps.Clone(o.Permits.Records)
 	busy, failures, lacks := o.Busy, o.Failures, o.Unsupported
 	o.Busy, o.Failures, o.Unsupported = map[string]bool{}, map[string]node.Failure{}, map[string]string{}
 	maps.Copy(o.Busy, busy)
