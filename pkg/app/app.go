@@ -62,6 +62,7 @@ type App struct {
 	place       *place
 	member      *member
 	prepulls    *prepulls
+	permits     *permits
 	registrar   *registrar
 	swarmGauges *status.SwarmMetrics
 
@@ -134,6 +135,7 @@ func (a *App) wireAdapters() error {
 	if err != nil {
 		return err
 	}
+	a.permits = newPermits(a.store, c.Node, a.look, a.log.Named("permits"))
 	a.watch = newWatch(a.store, a.log.Named("consul"), requests)
 	return nil
 }
@@ -231,6 +233,7 @@ func (a *App) parts() map[string]func(context.Context) error {
 		"member":   plain(a.member.loop.Run),
 		"prepull":  plain(a.followPrepulls),
 		"catalog":  plain(a.registrar.run),
+		"permits":  plain(a.permits.run),
 	}
 }
 

@@ -303,17 +303,29 @@ func (o *Operator) findHold(ctx context.Context, id string) (status.Hold, error)
 	return status.Hold{}, fmt.Errorf("approve %s: %w; see brambled status", id, ErrNoHold)
 }
 
-// Retry asks all nodes to try again what failed of a stack.
+// Retry asks all nodes to try again what failed of a stack, and has its rollouts go on: failures that were recorded are forgotten, and
+// nodes that are not there hold no permit any more.
 func (o *Operator) Retry(ctx context.Context, stack string) error {
 	nodes, err := o.Reports(ctx)
 	if err != nil {
 		return err
 	}
 	failed := func(s status.Service) bool { return s.State == status.Failed }
-	for _, n := range nodes {
-		if st, ok := n.Stack(stack); ok && slices.ContainsFunc(st.Services, failed) {
-			return o.decide(ctx, retryKeys+stack, "retry")
+	asked := slices.ContainsFunc(nodes, func(n status.Node) bool {
+		st, ok := n.Stack(stack)
+		return ok && slices.ContainsFunc(st.Services, failed)
+	})
+	if asked { // first, or the node that failed would record it again
+		if err := o.decide(ctx, retryKeys+stack, "retry"); err != nil {
+			return err
 		}
 	}
-	return fmt.Errorf("retry %s: no node reports that something of it failed; see brambled status %s", stack, stack)
+	freed, err := o.freePermits(ctx, stack)
+	if err != nil {
+		return err
+	}
+	if !asked && freed == 0 {
+		return fmt.Errorf("retry %s: no node reports that something of it failed, and none that is away holds a permit; see brambled status %s", stack, stack)
+	}
+	return nil
 }

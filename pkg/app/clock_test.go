@@ -17,6 +17,8 @@ var wall = regexp.MustCompile(`\.Unix(Milli|Micro|Nano)?\(|time\.(Unix|UnixMilli
 var dated = map[string]string{
 	"pkg/app/metrics.go":    "a metric for people",
 	"pkg/consul/metrics.go": "a metric for people",
+	"pkg/app/permit.go":     "since when a permit is held, for people",
+	"pkg/app/votes.go":      "since when a permit is held, for people",
 	"pkg/app/manifests.go":  "the stamp of a file, compared with itself only",
 }
 

@@ -38,9 +38,10 @@ const (
 
 // keeper keeps the Swarm itself for one term: its managers, settings and nodes.
 type keeper struct {
-	l    *leading
-	loop *quorumLoop
-	seen *docker.QuorumMemory
+	l     *leading
+	loop  *quorumLoop
+	seen  *docker.QuorumMemory
+	votes *votes
 
 	present []consul.Presence // as of the pass under way; only the loop's goroutine touches it
 	report  atomic.Pointer[status.Quorum]
@@ -49,7 +50,7 @@ type keeper struct {
 }
 
 func newKeeper(l *leading) *keeper {
-	k := &keeper{l: l, seen: l.engine.NewQuorumMemory()}
+	k := &keeper{l: l, seen: l.engine.NewQuorumMemory(), votes: newVotes(l)}
 	k.loop = reconciler.New(reconciler.Options[spec.Quorum, quorum.Observed]{
 		Desired: k.desired, Observe: k.observe, Plan: k.plan, Check: k.check, Apply: k.apply, Report: k.passed, Done: l.stepDone,
 		Resync: placePoll,
@@ -163,6 +164,9 @@ func (k *keeper) apply(ctx context.Context, a plan.Action) error {
 	if err := k.l.term.Check(); err != nil {
 		return err
 	}
+	if err := k.votes.take(ctx, a); err != nil {
+		return err
+	}
 	switch a := a.(type) {
 	case plan.ClaimSwarm:
 		return k.note(ctx, func(r consul.SwarmRecord) []consul.Write { return r.Claim(a.Node) })
@@ -208,6 +212,7 @@ func (k *keeper) note(ctx context.Context, change func(consul.SwarmRecord) []con
 // passed takes the account of a pass: what the leader's report says of the Swarm itself. A pass that failed knows nothing better than
 // the one before.
 func (k *keeper) passed(p quorumPass) {
+	k.votes.look(p)
 	if p.Err != nil {
 		k.l.log.Debug("pass over the nodes of the Swarm failed", zap.Error(p.Err))
 		return

@@ -75,6 +75,7 @@ func (a *App) lead(ctx context.Context, term *lease.Term) {
 	wg.Go(func() { l.ask.run(ctx) })
 	wg.Go(func() { l.loop.Run(ctx) })
 	wg.Go(func() { l.quorum.loop.Run(ctx) })
+	wg.Go(func() { l.quorum.votes.run(ctx) })
 	wg.Wait()
 }
 

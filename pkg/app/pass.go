@@ -35,6 +35,9 @@ func (a *App) observe(ctx context.Context, facts reconciler.Facts) (node.Observe
 	}
 	failpoint.Hit(failpoint.PassObserved)
 	o.Busy, o.Remedies, o.CutOff = facts.Busy, facts.Remedies, a.presence.Unseen()
+	if a.passing != nil {
+		o.Permits = a.permits.facts(a.passing.Desired.Owners)
+	}
 	o.Failures = make(map[string]node.Failure, len(facts.Failures))
 	for key, f := range facts.Failures {
 		o.Failures[key] = node.Failure{Step: f.Step, Err: f.Err, Hash: f.For, Count: f.Count, RetryIn: f.RetryIn}
@@ -46,6 +49,9 @@ func (a *App) observe(ctx context.Context, facts reconciler.Facts) (node.Observe
 	})
 	return o, a.engineGuard(ctx, o)
 }
+
+// look asks for another pass over this node's containers.
+func (a *App) look() { a.loop.Trigger() }
 
 // check judges a plan. It is the last thing before a plan's first step.
 func (a *App) check(d spec.Desired, o node.Observed, p plan.Plan) error {
@@ -87,6 +93,7 @@ func (a *App) passReport(p nodePass) {
 	}
 	a.m.pass(outcome, p.Took, len(p.Observed.Busy))
 	if p.Err == nil {
+		a.permits.want(p.Plan.Permits)
 		a.passed.Store(true)
 		a.last.Store(&p)
 		if p.Ready && a.memory.prove(p.Desired, p.Observed) {

@@ -31,6 +31,7 @@ func (o *Operator) Preview(ctx context.Context, files []File) ([]plan.Plan, erro
 	if err != nil {
 		return nil, err
 	}
+	observed.Permits.Without = desired.Desired.Owners // as if each permit were given at once
 	var plans []plan.Plan
 	for range previewPasses {
 		p := node.Plan(desired.Desired, observed)

@@ -43,6 +43,8 @@ type Env struct {
 	Secrets map[string][]byte
 	// Static is true of the static tier, which is of one Pi: it has no Swarm services.
 	Static bool
+
+	nowhere bool // the node does not exist, see common
 }
 
 // builtin are the variables of every file. They are fixed for as long as a node is what it is, and so take no part in the
@@ -80,34 +82,45 @@ var stackName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 
 // Load reads one file as the stack of this name. The error is of type [Problems]: everything that is wrong, by line.
 func Load(name, source string, file []byte, env Env) (out Loaded, err error) {
+	r, out, err := load(name, source, file, env)
+	if err == nil {
+		r.common(&out, source, file)
+	}
+	return out, err
+}
+
+func load(name, source string, file []byte, env Env) (r *render, out Loaded, err error) {
 	quiet()
 	defer func() {
-		if r := recover(); r != nil {
-			err = Problems{{Source: source, Text: fmt.Sprintf("the file cannot be read: %v", r), Hint: "please report this file as a bug"}}
+		if bad := recover(); bad != nil {
+			err = Problems{{Source: source, Text: fmt.Sprintf("the file cannot be read: %v", bad), Hint: "please report this file as a bug"}}
 		}
 	}()
 	if !stackName.MatchString(name) || len(name) > 63 {
-		return Loaded{}, Problems{{Source: source, Text: fmt.Sprintf("%q cannot be the name of a stack", name), Hint: "use lower-case letters, digits, - and _, beginning with a letter or digit, 63 at most"}}
+		return nil, Loaded{}, Problems{{Source: source, Text: fmt.Sprintf("%q cannot be the name of a stack", name), Hint: "use lower-case letters, digits, - and _, beginning with a letter or digit, 63 at most"}}
 	}
 	d, problem := parse(source, file)
 	if problem != nil {
-		return Loaded{}, Problems{*problem}
+		return nil, Loaded{}, Problems{*problem}
 	}
-	r := &render{d: d, env: env, name: name, used: map[string]string{}, builtin: env.builtin(name), objects: map[string]spec.SwarmObject{}}
+	r = &render{
+		d: d, env: env, name: name, used: map[string]string{}, builtin: env.builtin(name), objects: map[string]spec.SwarmObject{},
+		rollouts: map[string]string{},
+	}
 	if ps := r.precheck(); len(ps) > 0 {
-		return Loaded{}, ps.sorted()
+		return nil, Loaded{}, ps.sorted()
 	}
 	project, err := r.project(types.ConfigFile{Filename: source, Content: file})
 	if err != nil {
-		return Loaded{}, r.explain(err)
+		return nil, Loaded{}, r.explain(err)
 	}
 	out = r.stack(project)
 	if err := r.found.err(); err != nil {
-		return Loaded{}, err
+		return nil, Loaded{}, err
 	}
 	out.Stack.Revision = r.revision(file, func(string) bool { return true })
 	out.Swarm.Revision = r.revision(file, func(used string) bool { return !r.differs(strings.TrimPrefix(used, "var ")) })
-	return out, nil
+	return r, out, nil
 }
 
 // render turns one file into a stack and gathers what is wrong with it.
@@ -120,6 +133,9 @@ type render struct {
 	kinds map[string]placement // by service
 	used  map[string]string    // variables and secrets that were read, for the revision
 
+	ofNode   bool              // a variable was read that differs from node to node
+	rollouts map[string]string // by service
+
 	builtin map[string]string
 
 	uses    map[string]users            // which kinds of services use "networks.KEY", "volumes.KEY", …
@@ -129,6 +145,7 @@ type render struct {
 
 // lookup returns a variable and notes that it was read. The names of the built-in ones cannot be given another value.
 func (r *render) lookup(name string) (string, bool) {
+	r.ofNode = r.ofNode || r.differs(name)
 	if v, ok := r.builtin[name]; ok {
 		return v, true
 	}

@@ -15,7 +15,7 @@ import (
 const extension = "x-brambled"
 
 // extensionKeys are the keys under x-brambled.
-var extensionKeys = []string{"nodes", "swarm", "heal", "prepull", "register", "stop_when_cut_off"}
+var extensionKeys = []string{"nodes", "swarm", "heal", "prepull", "register", "stop_when_cut_off", "voter"}
 
 // placement is where a service runs, and what else its x-brambled says.
 type placement struct {
@@ -23,6 +23,8 @@ type placement struct {
 	prepull  spec.Prepull
 	register []registration
 	cutOff   time.Duration
+	voter    *bool // as written
+	single   bool  // exactly one node is named
 	swarm    bool
 	selector string // as written
 	here     bool
@@ -51,6 +53,8 @@ func (r *render) placements() (map[string]placement, Problems) {
 		p.register, problems = r.registrations(svc.key, join("services."+at, extension), own)
 		found = append(found, problems...)
 		p.cutOff, problems = r.cutOff(p, join("services."+at, extension), top, own)
+		found = append(found, problems...)
+		p.voter, problems = r.voter(p, join("services."+at, extension), top, own)
 		found = append(found, problems...)
 		found = append(found, r.otherKind(p, join("services."+at, extension), own)...)
 		out[svc.key] = p
@@ -195,6 +199,7 @@ func (r *render) selector(n *yaml.Node, path string) (placement, *Problem) {
 			return fault("the list of nodes is empty")
 		}
 		p := placement{selector: strings.Join(names, ", "), here: slices.Contains(names, r.env.Node)}
+		p.single = !slices.ContainsFunc(names, func(name string) bool { return name != names[0] })
 		return p.because("it runs on " + p.selector), nil
 	}
 	value := n.Value

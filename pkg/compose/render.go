@@ -80,6 +80,7 @@ func (r *render) service(s types.ServiceConfig) spec.Service {
 	r.contactOnly(path, &out)
 	r.replicaProblems(path, out)
 	c.Hash = spec.HashContainer(*c)
+	r.rolled(&out)
 	return out
 }
 

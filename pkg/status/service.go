@@ -264,7 +264,7 @@ func (f *findings) sort() {
 // to end anyway.
 func weight(w plan.WaitFor) int {
 	order := []plan.WaitFor{
-		plan.WaitFailed, plan.WaitName, plan.WaitForeign, plan.WaitUnsupported, plan.WaitNewer, plan.WaitContact,
+		plan.WaitFailed, plan.WaitName, plan.WaitForeign, plan.WaitUnsupported, plan.WaitNewer, plan.WaitContact, plan.WaitPermit,
 		plan.WaitBackoff, plan.WaitPull, plan.WaitNetwork, plan.WaitVolume, plan.WaitDependency,
 		plan.WaitEngine, plan.WaitGate, plan.WaitRemoval, plan.WaitLane, plan.WaitHealth,
 	}

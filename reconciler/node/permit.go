@@ -26,8 +26,8 @@ type Permits struct {
 	Away []string
 }
 
-// ofSwarm is the holder of the voters' permit that is no node: the leader, while it changes the managers of the Swarm.
-const ofSwarm = "swarm"
+// OfSwarm is the holder of the voters' permit that is no node: the leader, while it changes the managers of the Swarm.
+const OfSwarm = "swarm"
 
 // permit is what this node may do to one service, and what it wants to do.
 type permit struct {
@@ -173,7 +173,7 @@ func (p *planner) busy(r Record, stack, what string) string {
 			of = plan.ParsePermitKey(h.Hash).Name()
 		}
 		switch {
-		case h.Node == ofSwarm:
+		case h.Node == OfSwarm:
 			there = append(there, "the managers of the Swarm are being changed")
 		case slices.Contains(p.o.Permits.Away, h.Node):
 			away = append(away, fmt.Sprintf("%s holds the permit for %s and is not there; it goes on when %s is back, or with brambled retry %s", name, of, name, stack))
