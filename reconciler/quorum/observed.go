@@ -34,8 +34,8 @@ type Observed struct {
 	Nodes   []Node
 	// SeatsFor is for how long the leader has seen the same nodes have the seats.
 	SeatsFor time.Duration
-	Record  Record
-	Present []Presence
+	Record   Record
+	Present  []Presence
 	// Busy are the lanes that still run, by key.
 	Busy map[string]bool
 	// Failures are lanes whose last attempt failed, by key.
