@@ -67,6 +67,12 @@
 // or back to one. Only a Swarm that brambled formed, or was told to adopt, is managed, and nobody leaves one by force. The package
 // comment of quorum has the facts behind that.
 //
+// # A node under maintenance
+//
+// A node that a person drained runs nothing of the owners named in Desired.Drained: what depends on something stops before it, all is
+// kept on disk under restart policy "no", and nothing is made, changed or begun, while what is no longer desired goes. A job that
+// runs once is not cut short, as nobody could tell afterwards whether it failed. Taken back, all starts in the order of depends_on.
+//
 // # Not guaranteed
 //
 //   - A person with access to the engine can change anything at any time; brambled repairs it afterwards, it cannot prevent

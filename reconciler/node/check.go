@@ -83,9 +83,9 @@ func (c *checker) step(a plan.Action) string {
 	case plan.RemoveNetwork:
 		return c.mayRemoveNetwork(a)
 	case plan.CreateNetwork:
-		return c.source(a.Owner, a.Stack)
+		return c.mayMake(a.Owner, a.Stack)
 	case plan.CreateVolume:
-		return c.source(a.Owner, a.Stack)
+		return c.mayMake(a.Owner, a.Stack)
 	case plan.RemoveFile:
 		if slices.ContainsFunc(c.o.Containers, func(k Container) bool { return slices.Contains(k.Files, a.Digest) }) {
 			return "a container refers to the file"
@@ -131,7 +131,7 @@ func (c *checker) touch(id, name string, may func(Container) string) string {
 // successor's image must be here, and where both may run side by side the successor must run already.
 func (c *checker) mayStop(k Container) string {
 	st, svc, ok := c.desired(k)
-	if ok && c.overdue(svc) && (k.Hash == svc.Container.Hash || !c.d.Remembered(k.Owner)) {
+	if ok && (c.overdue(svc) || c.d.Drains(k.Owner)) && (k.Hash == svc.Container.Hash || !c.d.Remembered(k.Owner)) {
 		return ""
 	}
 	if problem := c.remembered(k); problem != "" {
@@ -173,6 +173,9 @@ func (c *checker) spared(st spec.Stack, svc spec.Service, k Container) bool {
 // mayStart holds rule 6: what is exclusive never runs twice.
 func (c *checker) mayStart(k Container) string {
 	_, svc, ok := c.desired(k)
+	if c.d.Drains(k.Owner) {
+		return "this node is drained"
+	}
 	if ok && svc.StopWhenCutOff > 0 && c.o.CutOff > 0 {
 		return "this node is cut off, and somebody else may run it by now"
 	}
@@ -196,6 +199,9 @@ func (c *checker) mayRemove(k Container) string {
 	if active(k) {
 		return "it runs: stop it first"
 	}
+	if c.lastOfDrained(k) {
+		return "this node is drained: what it will run again is kept"
+	}
 	return c.remembered(k)
 }
 
@@ -216,7 +222,7 @@ func (c *checker) remembered(k Container) string {
 }
 
 func (c *checker) mayCreate(a plan.Create) string {
-	if problem := c.source(a.Owner, a.Stack); problem != "" {
+	if problem := c.mayMake(a.Owner, a.Stack); problem != "" {
 		return problem
 	}
 	if c.named(a.Name) {

@@ -22,6 +22,8 @@ func (c *checker) remedy(l plan.Lane, s plan.Step) string {
 			return c.mayHeal(a, past)
 		case plan.ReasonContact:
 			return c.mayCut(a)
+		case plan.ReasonDrain:
+			return c.mayRest(a)
 		default:
 		}
 	case plan.Start:

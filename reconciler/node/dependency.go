@@ -43,7 +43,7 @@ func (p *planner) unmet(st spec.Stack, target spec.Service, replica int, dep spe
 	switch dep.Condition {
 	case spec.Completed:
 		switch {
-		case c.State == Exited && c.ExitCode == 0 && c.Hash == t.hash():
+		case t.completed(*c) && c.Hash == t.hash():
 			return ""
 		case c.State == Exited && c.ExitCode != 0:
 			return fmt.Sprintf("%s exited with %d", target.Name, c.ExitCode)

@@ -40,6 +40,7 @@ type explorer struct {
 	stacks  map[string]*draft
 	owners  []string
 	old     bool // the desired state is only remembered
+	drained bool // a person drained the node
 	d       spec.Desired
 	o       node.Observed
 	lanes   []lane // that still run
@@ -96,6 +97,8 @@ func (e *explorer) edit() {
 	case 4:
 		e.owners = pick(e, [][]string{{"c1", "static"}, {"static"}, {"c1", "static"}})
 		e.old = e.oneIn(2)
+	case 5:
+		e.drained = !e.drained
 	default:
 		st.services[svc] = e.service(name, svc)
 	}
@@ -151,6 +154,9 @@ func (e *explorer) render() {
 	fmt.Fprintf(&b, "owners %s\nhealing after=1s budget=2\n", strings.Join(e.owners, " "))
 	if e.old {
 		fmt.Fprintln(&b, "recalled c1")
+	}
+	if e.drained {
+		fmt.Fprintln(&b, "drained c1")
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.stacks)) {
 		st := e.stacks[name]
@@ -533,7 +539,7 @@ func (e *explorer) settle() string {
 			quiet = 0
 		}
 	}
-	if problem := e.reached(p); problem != "" {
+	if problem := e.reached(p) + e.atRest(p); problem != "" {
 		return problem
 	}
 	e.pass(24 * time.Hour)
@@ -602,6 +608,12 @@ func (t tally) plan(d spec.Desired, o node.Observed, p plan.Plan) {
 		if strings.HasPrefix(w.Detail, "job exited") {
 			t["job failed"]++
 		}
+		if strings.Contains(w.Detail, "is not cut short") {
+			t["drained: a job is not cut short"]++
+		}
+		if strings.Contains(w.Detail, "depends on it and still runs") {
+			t["drained: in order"]++
+		}
 	}
 	for _, l := range p.Lanes {
 		t.lane(d, o, l)
@@ -653,6 +665,9 @@ func (t tally) lane(d spec.Desired, o node.Observed, l plan.Lane) {
 			}
 		case plan.Remove:
 			t.removed(d, o, a, s.Reason)
+			if s.Reason == plan.ReasonDrain {
+				t["drained: in trial"]++
+			}
 		case plan.RemoveNetwork:
 			t["network removed"]++
 		case plan.Connect:

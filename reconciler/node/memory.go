@@ -56,7 +56,7 @@ func Finished(d spec.Desired, o Observed) map[Proof][]int {
 		for _, svc := range st.Services {
 			for n := 1; n <= svc.Replicas && svc.Restart.Job() && !st.Opaque; n++ {
 				s := p.classify(st, svc, n)
-				if s.cur != nil && !s.stale() && s.cur.State == Exited && s.cur.ExitCode == 0 {
+				if s.cur != nil && !s.stale() && s.completed(*s.cur) {
 					of := Proof{Owner: st.Owner, Stack: st.Name, Service: svc.Name, Hash: svc.Container.Hash}
 					out[of] = append(out[of], n)
 				}

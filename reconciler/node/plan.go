@@ -19,6 +19,9 @@ func Plan(d spec.Desired, o Observed) plan.Plan {
 	p := newPlanner(d, o)
 	readable := slices.DeleteFunc(slices.Clone(d.Stacks), func(st spec.Stack) bool { return st.Opaque })
 	for _, st := range readable {
+		if p.d.Drains(st.Owner) {
+			continue // what is there stays as it is
+		}
 		p.planVolumes(st)
 		p.planNetworks(st)
 	}

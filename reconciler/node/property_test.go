@@ -42,6 +42,8 @@ var rules = []rule{
 	{name: "Rule8NoTightCircle", watch: neverLoops},
 	{name: "Rule8HealOnlyWhatMay", watch: walking(healsWhatMay)},
 	{name: "CutOffSingleWriter", watch: singleWriter, settle: true},
+	{name: "DrainStopsInOrderAndKeeps", watch: drainInOrder, settle: true},
+	{name: "DrainedNothingBegins", watch: nothingBegins},
 	{name: "PlanIsSound", watch: sound},
 	{name: "UnchangedUntouched", watch: unchangedUntouched},
 }
@@ -52,6 +54,7 @@ var outcomes = []string{
 	"engine ended a container", "job done", "job failed", "opaque stack held", "network removed", "network repaired", "nothing to do",
 	"unhealthy job", "unhealthy, not to be healed", "unhealthy with a volume", "unhealthy with a volume, to be healed", "budget spent", "ended again",
 	"reason: unhealthy", "wait: its health", "reason: cut off", "wait: contact with Consul",
+	"reason: drained by a person", "reason: no longer drained", "wait: the end of maintenance", "drained: a job is not cut short", "drained: in order", "drained: in trial",
 	"reason: missing", "reason: changed", "reason: exited", "reason: no longer desired", "reason: scaled down", "reason: cut from its network",
 	"reason: dead", "reason: duplicate", "reason: superseded", "reason: failed its gate", "reason: rolled back", "reason: image missing",
 	"reason: last good version", "reason: pull_policy always", "reason: unreferenced", "reason: dependency replaced", "reason: restart policy differs",
@@ -254,7 +257,7 @@ func pullBeforeStop(d spec.Desired, o node.Observed, s plan.Step) string {
 	stop, ok := s.Action.(plan.Stop)
 	c, _ := target(o, stop)
 	svc, _, desired := wanted(d, c)
-	if !ok || !desired || c.State != node.Running || c.Hash == svc.Container.Hash || evidence(c) || s.Reason == plan.ReasonContact {
+	if !ok || !desired || c.State != node.Running || c.Hash == svc.Container.Hash || evidence(c) || s.Reason == plan.ReasonContact || s.Reason == plan.ReasonDrain {
 		return ""
 	}
 	if _, here := o.Images[node.ImageRef{Ref: svc.Container.Image}]; here {
@@ -272,7 +275,8 @@ func noOutage(d spec.Desired, o node.Observed, s plan.Step) string {
 	c, _ := target(o, stop)
 	svc, canonical, desired := wanted(d, c)
 	switch {
-	case !ok || !desired || c.State != node.Running || evidence(c) || s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy || s.Reason == plan.ReasonContact:
+	case !ok || !desired || c.State != node.Running || evidence(c) || s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy || s.Reason == plan.ReasonContact ||
+		s.Reason == plan.ReasonDrain:
 		return ""
 	case svc.Container.Exclusive != "" || svc.Update.Order == spec.StopFirst || svc.Restart.Job() || svc.Update.FailureAction == spec.Continue:
 		return ""
@@ -437,7 +441,7 @@ func unchangedUntouched(e *explorer, p plan.Plan) string {
 				return ""
 			}
 		case plan.SetRestart:
-			if c.Policy != c.WantPolicy {
+			if c.Policy != c.WantPolicy || s.Reason == plan.ReasonDrain && d.Drains(c.Owner) {
 				return ""
 			}
 		case plan.Disconnect:
@@ -446,7 +450,7 @@ func unchangedUntouched(e *explorer, p plan.Plan) string {
 			}
 		case plan.Stop, plan.Start:
 			cut := s.Reason == plan.ReasonContact && svc.StopWhenCutOff > 0 && e.o.CutOff >= svc.StopWhenCutOff
-			if cut || s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy && c.Health == node.Unhealthy {
+			if cut || s.Reason == plan.ReasonDrain && d.Drains(c.Owner) || s.Reason == plan.ReasonDependency || s.Reason == plan.ReasonUnhealthy && c.Health == node.Unhealthy {
 				return ""
 			}
 		}

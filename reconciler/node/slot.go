@@ -191,7 +191,7 @@ func (p *planner) planSlot(s *slot) bool {
 		return false
 	}
 	s.goal = s.hash()
-	if p.cutOff(s) {
+	if p.drained(s) || p.cutOff(s) {
 		return p.lanes[key].Key != ""
 	}
 	steps := p.slotSteps(s)
@@ -301,6 +301,9 @@ func restart(c Container, why plan.Reason) []plan.Step {
 
 // exited starts a service that should run; a job is done or failed.
 func (p *planner) exited(s *slot, c Container) []plan.Step {
+	if p.wakes(s, c) {
+		return p.comeBack(s, c)
+	}
 	if s.svc.Restart.Job() {
 		if c.ExitCode != 0 && p.forgiven(c) && p.ready(s, false) {
 			return append(discardKeeping(c, plan.ReasonRetry), p.createSteps(s, plan.ReasonRetry, c.ID)...)

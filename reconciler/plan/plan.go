@@ -177,6 +177,7 @@ const (
 	WaitTasks       WaitFor = "its tasks"               // Swarm does not run all of them yet, or a job has not ended
 	WaitPermit      WaitFor = "a permit"                // other nodes run it too, and one is updated at a time
 	WaitContact     WaitFor = "contact with Consul"     // the others do not see this node
+	WaitUndrain     WaitFor = "the end of maintenance"  // a person drained this node
 	WaitStore       WaitFor = "the store"               // only remembered: nothing is removed or replaced before a sound read
 	WaitQuorum      WaitFor = "the quorum"              // most managers of the Swarm are away
 	WaitManager     WaitFor = "a manager"               // this engine cannot change the Swarm

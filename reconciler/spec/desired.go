@@ -23,6 +23,9 @@ type Desired struct {
 	// Recalled are those of Owners whose state is only remembered: it was read in an earlier life of the daemon, and nobody
 	// vouches that it is still the newest. What is missing is started from it; what it does not know is left alone.
 	Recalled []string
+	// Drained are those of Owners whose services a person took out of service on this node (`brambled drain`). They are stopped and
+	// kept; nothing of them is made, changed or started, and what is no longer desired goes all the same.
+	Drained []string
 	// Stacks, sorted by name. No two stacks have one name.
 	Stacks []Stack
 	// Retry are the engine ids of containers whose failure a person has forgiven: evidence, a successor that is kept, a job.
@@ -49,6 +52,9 @@ func (d Desired) Owned(owner string) bool {
 
 // Remembered reports whether what this state says of an owner is only remembered, see [Desired.Recalled].
 func (d Desired) Remembered(owner string) bool { return slices.Contains(d.Recalled, owner) }
+
+// Drains reports whether the services of an owner are out of service on this node, see [Desired.Drained].
+func (d Desired) Drains(owner string) bool { return slices.Contains(d.Drained, owner) }
 
 // Stack returns the stack of this name.
 func (d Desired) Stack(name string) (Stack, bool) {

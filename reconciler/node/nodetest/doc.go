@@ -6,6 +6,7 @@
 //	owners c1 static
 //	healing after=30s budget=5
 //	prepull new:2
+//	drained c1
 //	stack web [owner=c1] [held=WHY] [opaque]
 //	  net web_default [def=2] [external]
 //	  vol web_data [def=2] [external]

@@ -48,6 +48,10 @@ func ParseDesired(text string) spec.Desired {
 			d.Recalled = l.Words[1:]
 			continue
 		}
+		if l.Words[0] == "drained" {
+			d.Drained = l.Words[1:]
+			continue
+		}
 		if l.Words[0] == "healing" {
 			d.Healing = spec.Healing{After: l.Duration("after", 0), Budget: l.Number("budget", 0)}
 			continue
