@@ -56,7 +56,7 @@ func Build(in Input) Node {
 		n.Stacks = append(n.Stacks, b.stack(name))
 	}
 	n.Holds = append(n.Holds, b.holds()...)
-	n.Images = b.images()
+	n.Images, n.Drain = b.images(), b.drain()
 	return n
 }
 
@@ -249,7 +249,7 @@ func (b *builder) stackState(out Stack, st spec.Stack, stuck, desired bool) Stat
 // stackLevel is what a service's state means for its stack.
 func stackLevel(s State) State {
 	switch s {
-	case Running, Done, Elsewhere:
+	case Running, Done, Elsewhere, Drained:
 		return Converged
 	case Unhealthy:
 		return Converging // it may still become healthy; nobody but its own check says so

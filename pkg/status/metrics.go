@@ -119,7 +119,7 @@ func (m *Metrics) stack(gauge func(*prometheus.Desc, float64, ...string), name s
 // ofStack reports whether a stack can be in this state.
 func (s State) ofStack() bool {
 	switch s {
-	case Running, Done, Unhealthy, Elsewhere:
+	case Running, Done, Unhealthy, Elsewhere, Drained:
 		return false
 	default:
 		return true

@@ -55,7 +55,7 @@ func Summary(nodes []Node, stack string) string {
 		if r.svc.State == Elsewhere {
 			continue
 		}
-		if r.svc.State != Done { // a job that ended is no container that is missing
+		if r.svc.State != Done && r.svc.State != Drained { // neither is a container that is missing
 			desired, running = desired+r.svc.Desired, running+r.svc.Running
 		}
 		if why == "" && !r.svc.State.ok() {

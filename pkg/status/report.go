@@ -29,6 +29,8 @@ type Node struct {
 	Ready bool `json:"ready"`
 	// Error is why the last pass ended early, "" when it did not.
 	Error string `json:"error,omitempty"`
+	// Drain is how far a drain of this Pi is, "" where it is in service.
+	Drain Drain `json:"drain,omitempty"`
 	// Leader and Term are set in the report of what Swarm runs: who writes it, and in which term.
 	Leader string  `json:"leader,omitempty"`
 	Term   uint64  `json:"term,omitempty"`
@@ -39,6 +41,15 @@ type Node struct {
 	// Images are those that the leader asked this Pi to pull before Swarm runs them, sorted.
 	Images []Image `json:"images,omitempty"`
 }
+
+// Drain is how far the drain of a Pi is.
+type Drain string
+
+// The two. A Pi is drained when no container of its services runs; the static tier does.
+const (
+	DrainUnderWay Drain = "draining"
+	DrainDone     Drain = "drained"
+)
 
 // Image is one image that was asked for.
 type Image struct {
@@ -63,11 +74,12 @@ const (
 	Done      State = "done"      // a job that ended with exit 0
 	Unhealthy State = "unhealthy" // a service that runs, and its health check fails
 	Elsewhere State = "elsewhere" // a service that is for other Pis
+	Drained   State = "drained"   // a service that is out of service with all of its Pi
 )
 
 // States are all states, the worst first.
 func States() []State {
-	return []State{Held, Failed, Unknown, Unhealthy, Removing, Converging, Converged, Running, Done, Elsewhere}
+	return []State{Held, Failed, Unknown, Unhealthy, Removing, Converging, Converged, Running, Done, Drained, Elsewhere}
 }
 
 // rank orders states, the worst first.
@@ -79,7 +91,9 @@ func (s State) rank() int {
 }
 
 // ok reports whether there is nothing left to do about a stack or service in this state.
-func (s State) ok() bool { return s == Converged || s == Running || s == Done || s == Elsewhere }
+func (s State) ok() bool {
+	return s == Converged || s == Running || s == Done || s == Elsewhere || s == Drained
+}
 
 // Stack is one stack as it is on this Pi.
 type Stack struct {

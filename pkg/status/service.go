@@ -236,6 +236,8 @@ func (f *findings) state(s Service) State {
 	switch {
 	case f.failed || f.stuck || f.looping != nil:
 		return Failed
+	case f.rests() && s.Running == 0 && !f.busy:
+		return Drained
 	case f.busy || s.Updated < s.Desired:
 		return Converging
 	case f.svc.Restart.Job() && f.done == s.Desired:
@@ -266,7 +268,7 @@ func weight(w plan.WaitFor) int {
 	order := []plan.WaitFor{
 		plan.WaitFailed, plan.WaitName, plan.WaitForeign, plan.WaitUnsupported, plan.WaitNewer, plan.WaitContact, plan.WaitPermit,
 		plan.WaitBackoff, plan.WaitPull, plan.WaitNetwork, plan.WaitVolume, plan.WaitDependency,
-		plan.WaitEngine, plan.WaitGate, plan.WaitRemoval, plan.WaitLane, plan.WaitHealth,
+		plan.WaitTasks, plan.WaitEngine, plan.WaitGate, plan.WaitRemoval, plan.WaitLane, plan.WaitUndrain, plan.WaitHealth,
 	}
 	if i := slices.Index(order, w); i >= 0 {
 		return i
