@@ -69,6 +69,7 @@ type App struct {
 	guard     *guard
 	memory    *memory
 	approvals *approvals
+	draining  drainWatch
 	renamed   *status.Hold  // the new name or labels that are not in force; nil for none
 	await     chan struct{} // holds one token when the newest report may wait for a person
 	accepting sync.Mutex    // one snapshot at a time is taken into force
@@ -232,6 +233,7 @@ func (a *App) parts() map[string]func(context.Context) error {
 		"place":    plain(a.followPlace),
 		"member":   plain(a.member.loop.Run),
 		"prepull":  plain(a.followPrepulls),
+		"drain":    plain(a.followDrain),
 		"catalog":  plain(a.registrar.run),
 		"permits":  plain(a.permits.run),
 	}

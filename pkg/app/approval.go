@@ -211,6 +211,7 @@ func (a *App) decided(ctx context.Context) (restart bool) {
 	}
 	a.retryAsked()
 	a.engineApproved()
+	a.drainApproved(ctx)
 	a.assemble()
 	a.trigger()
 	return a.renameApproved()

@@ -134,6 +134,9 @@ func (a *App) stored(ctx context.Context, s consul.State, blank bool) {
 		a.presence.SetCluster(s.Snapshot.Cluster)
 	}
 	if s.Snapshot != nil && s.Fault == nil {
+		if _, err := a.takeDrain(ctx); err != nil { // before anything of a node that is drained begins
+			a.log.Debug("whether this node is drained cannot be read", zap.Error(err))
+		}
 		a.accepting.Lock()
 		a.accept(ctx, s.Snapshot)
 		a.accepting.Unlock()
@@ -180,6 +183,9 @@ func (a *App) assemble() {
 		}
 	}
 	next.Kept = a.force.kept
+	if a.force.snap != nil && a.memory.get().Drain.Drained {
+		next.Desired.Drained = []string{a.force.snap.Cluster}
+	}
 	supplement(&next.Desired, a.memory.get())
 	a.memory.change(func(s *lastgood.State) bool { return rememberReadable(s, a.assembler, next) })
 	a.logErrors(next)

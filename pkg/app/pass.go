@@ -160,6 +160,9 @@ func (a *App) input(p nodePass, cur *assembled) status.Input {
 	if a.renamed != nil {
 		in.Holds = append(in.Holds, *a.renamed)
 	}
+	if h := a.draining.hold.Load(); h != nil {
+		in.Holds = append(in.Holds, *h)
+	}
 	if err := a.memory.store.Err(); err != nil {
 		in.Holds = append(in.Holds, status.Hold{Scope: "state folder", Cause: "not written", Detail: err.Error(), Lifts: "by itself when it can be written; until then brambled goes on from memory"})
 	}

@@ -84,6 +84,11 @@ func (o *Operator) previewDesired(ctx context.Context, files []File) (assembled,
 		}
 	}
 	out := newAssembler().assemble(o.cfg.Node, owners, all)
+	if d, cluster, err := o.store.Drain(ctx, o.cfg.Node); err != nil {
+		return assembled{}, err
+	} else if d.Yes(cluster) {
+		out.Desired.Drained = []string{cluster}
+	}
 	for _, f := range files {
 		if err := out.Errors[f.Stack]; err != nil {
 			return out, fmt.Errorf("%w: %w", ErrHeld, err)

@@ -60,6 +60,9 @@ func unwitnessed(s lastgood.State) (newest consul.Entry, missing bool) {
 			newest = consul.Entry{Key: consul.Stacks + e.Key, ModifyIndex: e.ModifyIndex}
 		}
 	}
+	if s.Drain.Drained && s.Drain.Index > newest.ModifyIndex { // that it was decided must not be forgotten by a store that goes back
+		newest = consul.Entry{Key: consul.DrainKey(s.Node), ModifyIndex: s.Drain.Index}
+	}
 	return newest, newest.ModifyIndex > s.ReportIndex
 }
 

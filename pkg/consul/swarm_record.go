@@ -29,6 +29,11 @@ type SwarmRecord struct {
 	// Token is what workers join by. It is a secret.
 	Token string `json:"-"`
 
+	// Gone are the nodes that a person removed for good, by name, and Adopt is the Swarm that is to be taken over. They are keys of
+	// their own.
+	Gone  map[string]Decision `json:"-"`
+	Adopt Decision            `json:"-"`
+
 	record, token uint64 // the indexes of the keys as they were read; 0 where there is none
 }
 
@@ -52,6 +57,8 @@ func (c *Client) SwarmRecord(ctx context.Context) (SwarmRecord, error) {
 			r.record = e.ModifyIndex
 		case swarmTokenKey:
 			r.Token, r.token = string(e.Value), e.ModifyIndex
+		default:
+			r.take(e)
 		}
 	}
 	return r, nil

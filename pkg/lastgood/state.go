@@ -31,8 +31,16 @@ type State struct {
 	Healthy []Healthy `json:"healthy,omitempty"`
 	// Done are the replicas of jobs that ended with success, by owner, stack, service and number.
 	Done []Done `json:"done,omitempty"`
+	// Drain is what was last decided about taking this node out of service.
+	Drain Drain `json:"drain,omitzero"`
 	// Approved are decisions of a person that were carried out once and must not be asked for, or carried out, again.
 	Approved []string `json:"approved,omitempty"`
+}
+
+// Drain is a decision about this node, and the ModifyIndex that its key had.
+type Drain struct {
+	Drained bool   `json:"drained,omitempty"`
+	Index   uint64 `json:"index,omitempty"`
 }
 
 // Entry is one key of a list.
