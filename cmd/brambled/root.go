@@ -46,7 +46,7 @@ func root() *cobra.Command {
 	cmd.PersistentFlags().StringVarP(&c.output, "output", "o", "text", "text or json")
 	config.Flags(cmd.PersistentFlags())
 	cmd.AddCommand(c.run(), c.validate(), c.bundle(), c.plan(), c.apply(), c.status(), c.why(), c.delete(), c.retry(), c.approve(),
-		c.snapshot(), c.version())
+		c.drain(), c.undrain(), c.node(), c.swarm(), c.snapshot(), c.version())
 	return cmd
 }
 

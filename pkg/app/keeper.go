@@ -44,6 +44,7 @@ type keeper struct {
 	votes *votes
 
 	present []consul.Presence // as of the pass under way; only the loop's goroutine touches it
+	persons *decisions        // likewise
 	report  atomic.Pointer[status.Quorum]
 	forming string // the claim that was seen last
 	since   time.Time
@@ -91,7 +92,7 @@ func (k *keeper) with(d spec.Quorum) spec.Quorum {
 		}
 		d.Nodes = append(d.Nodes, spec.QuorumNode{Name: p.Node, Labels: labels})
 	}
-	return d
+	return k.persons.apply(d)
 }
 
 func (k *keeper) plan(d spec.Quorum, o quorum.Observed) plan.Plan { return quorum.Plan(k.with(d), o) }
@@ -110,6 +111,9 @@ func (k *keeper) observe(ctx context.Context, facts reconciler.Facts) (quorum.Ob
 		return quorum.Observed{}, err
 	}
 	if k.present, err = k.l.store.Present(ctx); err != nil {
+		return quorum.Observed{}, err
+	}
+	if err := k.learn(ctx, record); err != nil {
 		return quorum.Observed{}, err
 	}
 	o, err := k.l.engine.ObserveQuorum(ctx, k.seen)
@@ -133,6 +137,7 @@ func (k *keeper) observe(ctx context.Context, facts reconciler.Facts) (quorum.Ob
 		o.Present = append(o.Present, m)
 	}
 	o.Failures = quorumFailures(facts)
+	k.adopted(ctx, o)
 	return o, nil
 }
 

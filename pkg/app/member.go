@@ -37,7 +37,8 @@ type member struct {
 
 	waits atomic.Pointer[[]plan.Wait] // of the newest pass that could look
 
-	stranded time.Time // since when the engine is; only the loop's goroutine touches it
+	stranded time.Time  // since when the engine is; only the loop's goroutine touches it
+	persons  *decisions // likewise
 
 	mu   sync.Mutex
 	note memberNote
@@ -57,7 +58,7 @@ func newMember(a *App) *member {
 	m := &member{a: a, path: filepath.Join(a.cfg.StateDir, "swarm.json")}
 	m.recall()
 	m.loop = reconciler.New(reconciler.Options[spec.Quorum, quorum.Member]{
-		Desired: m.desired, Observe: m.observe, Plan: quorum.PlanMember, Check: quorum.CheckMember, Apply: m.apply, Report: m.passed, Done: a.stepDone,
+		Desired: m.desired, Observe: m.observe, Plan: m.plan, Check: m.check, Apply: m.apply, Report: m.passed, Done: a.stepDone,
 		Resync: placePoll,
 	})
 	return m
@@ -113,6 +114,7 @@ func (m *member) observe(ctx context.Context, facts reconciler.Facts) (quorum.Me
 	if err != nil {
 		return quorum.Member{}, err
 	}
+	m.learn(record)
 	n, err := m.a.engine.SwarmNode(ctx)
 	if err != nil {
 		return quorum.Member{}, err

@@ -68,6 +68,9 @@ func (a *App) followPrepulls(ctx context.Context) {
 			}
 			continue
 		}
+		if l.Index != index {
+			a.swarmNews()
+		}
 		failures, index = 0, l.Index
 		id := a.place.get().ID
 		before := a.prepulls.mine(id)

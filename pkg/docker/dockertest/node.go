@@ -183,6 +183,12 @@ func (s *Server) Drain(hostname string) {
 	s.SetNode(hostname, func(n *swarmapi.Node) { n.Spec.Availability = swarmapi.NodeAvailabilityDrain })
 }
 
+// Down makes a node one that the managers do not hear of any more.
+func (s *Server) Down(hostname string) {
+	s.t.Helper()
+	s.SetNode(hostname, func(n *swarmapi.Node) { n.Status.State = swarmapi.NodeStateDown })
+}
+
 func (s *Server) listNodes(w http.ResponseWriter, _ *http.Request) {
 	reply(w, 200, values(s.swarm.nodes))
 }
