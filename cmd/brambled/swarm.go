@@ -11,7 +11,7 @@ func (c *cli) swarm() *cobra.Command {
 	cmd := &cobra.Command{Use: "swarm", Short: "The Swarm itself: take one over, recover one", Args: args(cobra.NoArgs), RunE: func(cmd *cobra.Command, _ []string) error {
 		return usage(errors.New("swarm adopt or swarm recover; see brambled swarm --help"))
 	}}
-	cmd.AddCommand(c.swarmAdopt())
+	cmd.AddCommand(c.swarmAdopt(), c.swarmRecover())
 	return cmd
 }
 

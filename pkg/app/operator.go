@@ -25,6 +25,8 @@ type Operator struct {
 	cfg   config.Config
 	store *consul.Client
 	log   *zap.Logger
+
+	election time.Duration // how long a Swarm without a leader is given to elect one
 }
 
 // NewOperator returns an operator; it does not connect.
@@ -33,7 +35,7 @@ func NewOperator(cfg config.Config, log *zap.Logger) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{cfg: cfg, store: store, log: log}, nil
+	return &Operator{cfg: cfg, store: store, log: log, election: electionTime}, nil
 }
 
 func storeConfig(c config.Config) consul.Config {

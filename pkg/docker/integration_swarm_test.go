@@ -3,6 +3,7 @@
 package docker_test
 
 import (
+	"errors"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -167,6 +168,55 @@ func TestNoQuorumOnDocker(t *testing.T) {
 		o, err := b.ObserveQuorum(t.Context(), b.NewQuorumMemory())
 		return err == nil && cmp.Equal(o, quorum.Observed{State: quorum.Active, Manager: true, Err: noLeader})
 	})
+}
+
+// Of two managers one is left, and a person has it go on alone: the Swarm is the one it was, with all that it ran.
+func TestRecoverOnDocker(t *testing.T) {
+	one, oneEngine := swarmWorld(t)
+	two, twoEngine := swarmWorld(t)
+	a, b := newBench(t, one, "qurec"), newBench(t, two, "qurec")
+	at, from := wire(t, oneEngine, twoEngine)
+	a.apply(plan.InitSwarm{Node: "pi1", Cluster: "c1", Address: at, Settings: settings})
+	id, token, err := a.WorkerToken(t.Context())
+	must(t, err)
+	must(t, b.JoinSwarm(t.Context(), plan.JoinSwarm{Swarm: id, Node: "pi2", Address: from, Managers: []string{at + ":2377"}}, token))
+	oneEngine.Docker(t, "node", "promote", twoEngine.Docker(t, "info", "--format", "{{.Swarm.NodeID}}"))
+	b.eventually("both are managers", func() bool {
+		o, err := b.ObserveQuorum(t.Context(), b.NewQuorumMemory())
+		return err == nil && o.Control
+	})
+	app := a.swarmService("app", func(s *spec.SwarmService) { s.Mode = spec.Global })
+	a.apply(app)
+	survivor := docker.NewSurvivor(b.Engine)
+	if err := survivor.ForceNewCluster(t.Context()); !errors.Is(err, docker.ErrLed) {
+		t.Errorf("with a quorum: %v", err)
+	}
+	oneEngine.Kill(t)
+	var lost docker.Loss
+	b.eventually("no quorum", func() bool {
+		lost, err = survivor.Look(t.Context())
+		return err == nil && lost.Leaderless
+	})
+	if lost.Address != from+":2377" || len(lost.Others) != 1 || lost.Others[0].Address != at+":2377" || !lost.Manager {
+		t.Errorf("it sees %+v", lost)
+	}
+	must(t, survivor.ForceNewCluster(t.Context()))
+	b.eventually("it is the only manager", func() bool {
+		o, err := b.ObserveQuorum(t.Context(), b.NewQuorumMemory())
+		seats := 0
+		for _, n := range o.Nodes {
+			if n.Seat {
+				seats++
+			}
+		}
+		return err == nil && o.Control && seats == 1 && o.Swarm.ID == id && o.Swarm.Cluster == "c1"
+	})
+	if have := b.mustService(app.Service.Full); have.Hash != app.Service.Hash {
+		t.Errorf("its service is %+v", have)
+	}
+	if err := survivor.ForceNewCluster(t.Context()); !errors.Is(err, docker.ErrLed) {
+		t.Errorf("once more: %v", err)
+	}
 }
 
 // A worker has no control and knows its own tasks; a manager that has lost the others has none either, and does not see half a Swarm.

@@ -17,13 +17,17 @@ func (s *Server) initSwarm(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &req) {
 		return
 	}
+	if req.ForceNewCluster {
+		s.forceNewCluster(w)
+		return
+	}
 	if s.swarm.state != swarmapi.LocalNodeStateInactive {
 		fail(w, http.StatusServiceUnavailable, partOfASwarm)
 		return
 	}
 	c := newCluster()
 	c.state, c.id, c.self = swarmapi.LocalNodeStateActive, s.swarmID("cluster"), s.swarmID("node")
-	c.spec = withDefaults(req.Spec)
+	c.spec, c.address = withDefaults(req.Spec), req.AdvertiseAddr
 	c.write(&c.meta)
 	s.swarm = c
 	n := s.addNode(c.self, "fake")
@@ -31,6 +35,21 @@ func (s *Server) initSwarm(w http.ResponseWriter, r *http.Request) {
 	n.ManagerStatus = &swarmapi.ManagerStatus{Leader: true, Reachability: swarmapi.ReachabilityReachable, Addr: seat(req.AdvertiseAddr)}
 	s.addNetwork(s.swarmID("network"), "ingress", nil).swarm()
 	reply(w, http.StatusOK, c.self)
+}
+
+// forceNewCluster makes a manager the only one.
+func (s *Server) forceNewCluster(w http.ResponseWriter) {
+	if !s.swarm.manager() {
+		fail(w, http.StatusServiceUnavailable, noManager)
+		return
+	}
+	s.swarm.leaderless, s.swarm.knows = false, nil
+	for _, n := range s.swarm.nodes {
+		if n.ID != s.swarm.self {
+			n.ManagerStatus, n.Spec.Role, n.Status.State = nil, swarmapi.NodeRoleWorker, swarmapi.NodeStateDown
+		}
+	}
+	reply(w, http.StatusOK, s.swarm.self)
 }
 
 func (s *Server) leaveSwarm(w http.ResponseWriter, r *http.Request) {

@@ -21,6 +21,7 @@ type cluster struct {
 	spec       swarmapi.Spec
 	trouble    string   // why its state is an error
 	knows      []string // the managers it knows
+	address    string   // its own, as it was formed with
 	leaderless bool     // too few managers reach each other
 	index      uint64   // of the raft log: every write raises it
 	nodes      map[string]*swarmapi.Node
@@ -140,7 +141,7 @@ func (s *Server) SetManagers(addresses ...string) {
 // swarmInfo is the part of the engine's answer about itself.
 func (s *Server) swarmInfo() swarmapi.Info {
 	c := s.swarm
-	i := swarmapi.Info{LocalNodeState: c.state, NodeID: c.self, ControlAvailable: c.manager()}
+	i := swarmapi.Info{LocalNodeState: c.state, NodeID: c.self, NodeAddr: c.address, ControlAvailable: c.manager()}
 	for _, address := range c.knows {
 		i.RemoteManagers = append(i.RemoteManagers, swarmapi.Peer{Addr: address})
 	}
