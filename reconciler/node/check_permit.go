@@ -26,7 +26,8 @@ func (c *checker) loses(s plan.Step) (k Container, svc spec.Service, ok bool) {
 	case plan.Stop:
 		return c.serves(a.ID, a.Name, func(k Container) bool {
 			st, svc, _ := c.desired(k)
-			return s.Reason != plan.ReasonContact && !c.spared(st, svc, k)
+			// Neither what may not run any longer nor a person who drains the node waits for other nodes.
+			return s.Reason != plan.ReasonContact && s.Reason != plan.ReasonDrain && !c.spared(st, svc, k)
 		})
 	case plan.Disconnect:
 		return c.serves(a.Container, a.Name, func(Container) bool { return true })

@@ -222,7 +222,7 @@ func (p *planner) planPermit(t *permit) {
 		p.say(plan.Permit{Do: plan.FailPermit, Key: t.key, For: t.svc.Rollout, Err: bad})
 	case t.wanted && !t.held && p.grantable(t.key, t.svc.Rollout, t.svc.Update.Parallelism):
 		p.say(plan.Permit{Do: plan.AskPermit, Key: t.key, For: t.svc.Rollout, Limit: max(t.svc.Update.Parallelism, 0)})
-	case bad == "" && holds && (p.begun(t) || t.wanted && t.held):
+	case bad == "" && holds && !p.d.Drains(t.key.Owner) && (p.begun(t) || t.wanted && t.held): // on a drained node it is down, which needs none
 		p.wakePassed(t)
 		p.say(plan.Permit{Do: plan.KeepPermit, Key: t.key, For: h.Hash})
 	default:
