@@ -114,7 +114,7 @@ func MemberQuorum(leaderless bool, waits []plan.Wait) *Quorum {
 	out := &Quorum{State: Converging, Managed: true, Waits: texts(waits)}
 	if leaderless {
 		out.State = Held
-		out.Why = "the Swarm has no quorum: most of its managers are away. What runs goes on running, nothing is changed. It heals when they return; if they are gone for good: docs/cluster.md"
+		out.Why = "the Swarm has no quorum: most of its managers are away. What runs goes on running, nothing is changed. It heals when they return; if they are gone for good: brambled swarm recover (docs/cluster.md)"
 		return out
 	}
 	out.Why = out.Waits[0]

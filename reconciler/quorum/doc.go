@@ -83,7 +83,7 @@
 //
 // # Not promised
 //
-//   - Without quorum nothing is done. What a person does then (wait; `docker swarm init --force-new-cluster` on one that is left) is
+//   - Without quorum nothing is done. What a person does then (wait; `brambled swarm recover` on one that is left) is
 //     said, and never done unasked.
 //   - Between the demotion of a dead manager and the arrival of its successor, and between the second manager and the third, there
 //     is nothing to spare: a death then costs the quorum until that Pi is back.

@@ -45,7 +45,7 @@ func (p *planner) inTheWay() bool {
 			p.wait("swarm", plan.WaitNode, m.Name+" does not say whether its engine is in a Swarm")
 			found = true
 		default:
-			p.wait("swarm", plan.WaitForeign, fmt.Sprintf("the engine of %s is in a Swarm that brambled did not form; there: brambled swarm adopt, or docker swarm leave", m.Name))
+			p.wait("swarm", plan.WaitForeign, fmt.Sprintf("the engine of %s is in a Swarm that brambled did not form; to have it taken over: brambled swarm adopt with its id (docker info there), else there: docker swarm leave", m.Name))
 			found = true
 		}
 	}
@@ -78,7 +78,7 @@ func (p *planner) powerless() {
 	case !p.concerns():
 	case p.o.State == Active && p.o.Manager:
 		p.wait("swarm", plan.WaitQuorum, "most of the managers cannot be reached, and nothing is changed without them; tasks go on running. "+
-			"It heals when they return; if they are gone for good, on one that is left: docker swarm init --force-new-cluster (docs/cluster.md)")
+			"It heals when they return; if they are gone for good, on one that is left: brambled swarm recover (docs/cluster.md)")
 	case p.o.State == Active:
 		p.wait("swarm", plan.WaitManager, "this engine is a worker: a manager has to lead")
 	default:

@@ -36,7 +36,7 @@ func PlanMember(d spec.Quorum, m Member) plan.Plan {
 func (p *planner) join(m Member) {
 	switch {
 	case p.d.Node(m.Node).Gone:
-		p.wait("swarm", plan.WaitForeign, "a person removed this node from the cluster; brambled node list")
+		p.wait("swarm", plan.WaitForeign, "a person removed this node from the cluster; brambled node rm --undo "+m.Node+" lets it join again")
 	case !m.Record.Token || len(m.Record.Managers) == 0 || m.Address == "":
 		p.wait("swarm", plan.WaitInvitation, "")
 	default:

@@ -20,6 +20,9 @@ key_prefix "brambled/verdicts/"    { policy = "write" }
 key_prefix "brambled/swarm/"       { policy = "write" }
 key_prefix "brambled/history/"     { policy = "write" }
 
+# Who is out of service (drain/) and who is gone for good is for persons to say: a Pi only reads it.
+key_prefix "brambled/swarm/gone/" { policy = "read" }
+
 # Presence and leadership are sessions of this Pi's own agent.
 session "NODE" { policy = "write" }
 node    "NODE" { policy = "read" }

@@ -1,4 +1,5 @@
-# What a person may do who runs stacks: consul kv put, brambled apply, approve, delete. Not: change Consul itself.
+# What a person may do who runs stacks and Pis: consul kv put, brambled apply, approve, delete, drain, node rm, swarm adopt. Not: change
+# Consul itself.
 key_prefix     "brambled/" { policy = "write" }
 session_prefix ""          { policy = "read" }
 node_prefix    ""          { policy = "read" }
