@@ -46,7 +46,8 @@ type keeper struct {
 	present []consul.Presence // as of the pass under way; only the loop's goroutine touches it
 	persons *decisions        // likewise
 	report  atomic.Pointer[status.Quorum]
-	forming string // the claim that was seen last
+	looked  atomic.Bool // a pass is over: a report that says nothing of the Swarm itself says that there is nothing
+	forming string      // the claim that was seen last
 	since   time.Time
 }
 
@@ -218,6 +219,9 @@ func (k *keeper) note(ctx context.Context, change func(consul.SwarmRecord) []con
 // the one before.
 func (k *keeper) passed(p quorumPass) {
 	k.votes.look(p)
+	if first := !k.looked.Swap(true); first {
+		defer k.l.loop.Trigger()
+	}
 	if p.Err != nil {
 		k.l.log.Debug("pass over the nodes of the Swarm failed", zap.Error(p.Err))
 		return

@@ -236,7 +236,7 @@ func (l *leading) passed(p swarmPass) {
 	l.report.Store(&n)
 	l.swarmGauges.Set(n)
 	l.wakeDecisions()
-	if len(n.Stacks) > 0 || n.Quorum != nil || l.reported() {
+	if l.quorum.looked.Load() && (len(n.Stacks) > 0 || n.Quorum != nil || l.reported()) {
 		l.reports.Publish(n)
 	}
 }

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/brambled/brambled/reconciler/plan"
 	"github.com/brambled/brambled/reconciler/spec"
@@ -69,8 +70,13 @@ func (p *planner) removeObjects() {
 	}
 }
 
-// converged reports whether no update of a stack's services is under way, nor stuck half way.
+// converged reports whether no change of a stack's services is planned or under way, nor stuck half way.
 func (p *planner) converged(stack string) bool {
+	for key := range p.lanes {
+		if strings.HasPrefix(key, "service "+stack+"/") {
+			return false
+		}
+	}
 	return !slices.ContainsFunc(p.services, func(s Service) bool {
 		unfinished := slices.Contains([]UpdateState{Updating, Paused, RollbackStarted, RollbackPaused}, s.Update)
 		old := slices.ContainsFunc(p.tasks[s.ID], func(k Task) bool { return !k.Current && !k.Ended() })
