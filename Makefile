@@ -62,7 +62,7 @@ lab: need-go ## Three Pis on this machine with the hello stack: enter, cut off, 
 .PHONY: lab-test
 lab-test: need-go ## End-to-end tests on three Pis, booted as machines from the .deb
 	@scripts/lab prepare
-	$(GO_TEST) -tags e2e -count=1 -timeout 15m -v ./e2e/lab
+	$(GO_TEST) -tags e2e -count=1 -timeout 30m -v ./e2e/lab
 
 SOAK ?= 10m
 .PHONY: soak
