@@ -19,7 +19,6 @@ var dated = map[string]string{
 	"pkg/consul/metrics.go":  "a metric for people",
 	"pkg/app/permit.go":      "since when a permit is held, for people",
 	"pkg/app/votes.go":       "since when a permit is held, for people",
-	"pkg/app/maintenance.go": "when a person decided, for people",
 	"pkg/app/manifests.go":   "the stamp of a file, compared with itself only",
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/brambled/brambled/pkg/consul"
+	"github.com/brambled/brambled/pkg/lease"
 	"github.com/brambled/brambled/pkg/status"
 )
 
@@ -37,6 +38,7 @@ type Node struct {
 // bramble is what the store says of all nodes.
 type bramble struct {
 	cluster string
+	leader  string // the node that leads now, "" while none does
 	present []consul.Presence
 	reports []status.Node
 	drains  map[string]consul.Decision
@@ -49,6 +51,11 @@ func (o *Operator) bramble(ctx context.Context) (b bramble, err error) {
 		return b, err
 	}
 	b.cluster = strings.TrimSpace(string(id.Value))
+	lead, _, err := o.store.Get(ctx, lease.Key)
+	if err != nil {
+		return b, err
+	}
+	b.leader = lease.Holder(lead.Session, lead.Value)
 	if b.present, err = o.store.Present(ctx); err != nil {
 		return b, err
 	}
@@ -109,7 +116,7 @@ func (b bramble) nodes() []Node {
 	}
 	var out []Node
 	for name, n := range all {
-		n.Leader = name == leads.Leader
+		n.Leader = name == b.leader
 		n.Drained, n.Gone = b.drains[name].Yes(b.cluster), b.record.Gone[name].Yes(b.cluster)
 		out = append(out, *n)
 	}
@@ -173,7 +180,7 @@ func (o *Operator) Undrain(ctx context.Context, node string) error {
 
 // decision is one of the person who calls the command, over the one that was read.
 func (b bramble) decision(was consul.Decision, on bool) consul.Decision {
-	return consul.Decision{On: &on, Cluster: b.cluster, By: caller(), At: time.Now().UTC().Truncate(time.Second), Index: was.Index}
+	return consul.Decision{On: &on, Cluster: b.cluster, By: caller(), At: time.Now(), Index: was.Index}
 }
 
 func (o *Operator) decideOn(ctx context.Context, key string, d consul.Decision) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap/zaptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/brambled/brambled/pkg/config"
 	"github.com/brambled/brambled/pkg/consul"
 	"github.com/brambled/brambled/pkg/consul/consultest"
+	"github.com/brambled/brambled/pkg/lease"
 	"github.com/brambled/brambled/pkg/status"
 )
 
@@ -69,6 +71,14 @@ func TestNodes(t *testing.T) {
 	store.Put("brambled/drain/pi2", "by hand")
 	store.Put("brambled/drain/pi1", `{"on": false}`)
 	store.Put("brambled/swarm/gone/pi3", "{}")
+	lock := consul.NewLeaderLock(o.store)
+	session, err := lock.Open(t.Context(), "test", consul.DefaultTTL, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, held, err := lock.Acquire(t.Context(), session, []byte(`{"node": "pi1"}`), lease.Record{}); err != nil || !held {
+		t.Fatal(held, err)
+	}
 	store.Put("brambled/swarm/gone/pi4", `{"cluster": "another"}`)
 	got, err := o.Nodes(t.Context())
 	if err != nil {

@@ -44,6 +44,14 @@ func claimOf(r Record) claim {
 	return c
 }
 
+// Holder is the node that holds the leader key, of which the session and the value were read; "" where nobody does.
+func Holder(session string, value []byte) string {
+	if c := claimOf(Record{Value: value}); session != "" && !c.Released {
+		return c.Node
+	}
+	return ""
+}
+
 // succeeds tells whether the holder can only be a dead predecessor on the same boot. A reboot breaks the chain: a copy of the
 // machine would look alike, and the session ends by itself while a Pi boots.
 func (c claim) succeeds(holder claim) bool {

@@ -58,3 +58,16 @@ func TestMetricsBeginAtZero(t *testing.T) {
 		t.Errorf("metrics = %v", got)
 	}
 }
+
+func TestHolder(t *testing.T) {
+	for _, tt := range []struct{ session, value, want string }{
+		{"s", `{"node": "pi1", "run": "x", "term": 7}`, "pi1"},
+		{"", `{"node": "pi1"}`, ""},
+		{"s", `{"node": "pi1", "released": true}`, ""},
+		{"s", "no claim", ""},
+	} {
+		if got := lease.Holder(tt.session, []byte(tt.value)); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
