@@ -16,7 +16,9 @@ func (b *builder) drain() Drain {
 		return c.State == node.Running || c.State == node.Restarting || c.State == node.Paused
 	}
 	for k, list := range b.slots {
-		if b.Desired.Drains(k.owner) && slices.ContainsFunc(list, runs) {
+		lane := "container " + subjectOf(k.stack, k.service, k.replica)
+		busy := b.Observed.Busy[lane] || b.lanes[lane].Key != ""
+		if b.Desired.Drains(k.owner) && (busy || slices.ContainsFunc(list, runs)) {
 			return DrainUnderWay
 		}
 	}
