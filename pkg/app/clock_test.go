@@ -15,11 +15,11 @@ var wall = regexp.MustCompile(`\.Unix(Milli|Micro|Nano)?\(|time\.(Unix|UnixMilli
 
 // dated are the lines that may know the date, because nothing is decided by it.
 var dated = map[string]string{
-	"pkg/app/metrics.go":     "a metric for people",
-	"pkg/consul/metrics.go":  "a metric for people",
-	"pkg/app/permit.go":      "since when a permit is held, for people",
-	"pkg/app/votes.go":       "since when a permit is held, for people",
-	"pkg/app/manifests.go":   "the stamp of a file, compared with itself only",
+	"pkg/app/metrics.go":    "a metric for people",
+	"pkg/consul/metrics.go": "a metric for people",
+	"pkg/app/permit.go":     "since when a permit is held, for people",
+	"pkg/app/votes.go":      "since when a permit is held, for people",
+	"pkg/app/manifests.go":  "the stamp of a file, compared with itself only",
 }
 
 // Row 29 of the fault matrix: a clock that jumps by an hour or fifty years moves nothing, because nothing asks it.
