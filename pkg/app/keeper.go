@@ -219,14 +219,14 @@ func (k *keeper) note(ctx context.Context, change func(consul.SwarmRecord) []con
 // the one before.
 func (k *keeper) passed(p quorumPass) {
 	k.votes.look(p)
+	if !p.Ready {
+		return
+	}
 	if first := !k.looked.Swap(true); first {
 		defer k.l.loop.Trigger()
 	}
 	if p.Err != nil {
 		k.l.log.Debug("pass over the nodes of the Swarm failed", zap.Error(p.Err))
-		return
-	}
-	if !p.Ready {
 		return
 	}
 	now := status.BuildQuorum(status.QuorumInput{Desired: k.with(p.Desired), Observed: p.Observed, Plan: p.Plan})

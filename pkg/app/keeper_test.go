@@ -146,6 +146,28 @@ func TestKeeperLeavesForeignSwarm(t *testing.T) {
 	}
 }
 
+// The first report of a term is whole: one that lacks what was not looked at yet would be written twice.
+func TestFirstReportIsWhole(t *testing.T) {
+	t.Parallel()
+	d := start(t, quickly)
+	d.leads(t)
+	d.store.Put("brambled/stacks/web", inSwarm(""))
+	d.swarmSays(t, "there is one manager", func(q status.Quorum) bool { return q.State == status.Converged && len(q.Managers) == 1 })
+	for range 3 {
+		d.restart(t)
+		l, first := d.leads(t), status.Node{}
+		eventually(t, "the new term has reported", func() error {
+			if first = d.led(); first.Term != l.term.Number() {
+				return fmt.Errorf("the report is of term %d", first.Term)
+			}
+			return nil
+		})
+		if first.Quorum == nil {
+			t.Errorf("the first report of term %d says nothing of the Swarm itself", first.Term)
+		}
+	}
+}
+
 // A manager without a quorum says so by itself, also while no store tells it anything.
 func TestLostQuorumIsSaid(t *testing.T) {
 	t.Parallel()
