@@ -195,13 +195,13 @@ func TestLeave(t *testing.T) {
 func TestQuorumMemory(t *testing.T) {
 	b, s := fakeManager(t)
 	s.AddNode("pi2")
-	seen, seats := b.NewQuorumMemory(), time.Duration(0)
+	seen, same := b.NewQuorumMemory(), time.Duration(0)
 	look := func(after time.Duration) quorum.Node {
 		t.Helper()
 		b.clock.Add(int64(after))
 		o, err := b.ObserveQuorum(t.Context(), seen)
 		must(t, err)
-		seats = o.SeatsFor
+		same = o.SameFor
 		for _, n := range o.Nodes {
 			if n.Host == "pi2" {
 				return n
@@ -218,8 +218,8 @@ func TestQuorumMemory(t *testing.T) {
 	edit := func(change func(*swarmapi.Node)) { t.Helper(); s.SetNode("pi2", change) }
 	look(0)
 	expect("a minute on", look(time.Minute), time.Minute, 0, 0)
-	if seats != time.Minute {
-		t.Errorf("the seats are as they are for %s", seats)
+	if same != time.Minute {
+		t.Errorf("all have their roles for %s", same)
 	}
 	edit(func(n *swarmapi.Node) { n.Spec.Role = swarmapi.NodeRoleManager })
 	look(0)
@@ -229,8 +229,8 @@ func TestQuorumMemory(t *testing.T) {
 	})
 	look(0)
 	expect("with its seat", look(time.Second), time.Second, 0, 0)
-	if seats != time.Second {
-		t.Errorf("a second after another seat was taken they are for %s", seats)
+	if same != time.Second {
+		t.Errorf("a second after one has got its seat all have their roles for %s", same)
 	}
 	edit(func(n *swarmapi.Node) { n.ManagerStatus.Reachability = swarmapi.ReachabilityUnreachable })
 	look(0)

@@ -19,8 +19,8 @@ import (
 type QuorumMemory struct {
 	now   func() time.Time
 	nodes map[string]nodeSince // by id
-	seats string               // the ids of those that have a seat
-	since time.Time            // since when it is these
+	roles string               // who is in the Swarm, in which role
+	since time.Time            // since when that is so
 }
 
 // nodeSince is since when a node has been seen as it is.
@@ -44,7 +44,7 @@ func (e *Engine) ObserveQuorum(ctx context.Context, seen *QuorumMemory) (quorum.
 	}
 	if !o.Control {
 		clear(seen.nodes)
-		seen.seats = ""
+		seen.roles = ""
 	}
 	return o, nil
 }
@@ -71,7 +71,7 @@ func (e *Engine) lookQuorum(ctx context.Context, seen *QuorumMemory) (quorum.Obs
 	}
 	slices.SortFunc(o.Nodes, func(a, b quorum.Node) int { return cmp.Compare(a.ID, b.ID) })
 	seen.fill(o.Nodes)
-	o.SeatsFor = seen.seated(o.Nodes)
+	o.SameFor = seen.same(o.Nodes)
 	return o, nil
 }
 
@@ -143,16 +143,14 @@ func (q *QuorumMemory) fill(nodes []quorum.Node) {
 	q.nodes = next
 }
 
-// seated is for how long the same nodes have had the seats.
-func (q *QuorumMemory) seated(nodes []quorum.Node) time.Duration {
-	now, seats := q.now(), ""
+// same is for how long the same nodes, sorted by id, have had the same roles.
+func (q *QuorumMemory) same(nodes []quorum.Node) time.Duration {
+	now, roles := q.now(), ""
 	for _, n := range nodes {
-		if n.Seat {
-			seats += " " + n.ID
-		}
+		roles += fmt.Sprint(" ", n.ID, n.Manager, n.Seat)
 	}
-	if seats != q.seats {
-		q.seats, q.since = seats, now
+	if roles != q.roles {
+		q.roles, q.since = roles, now
 	}
 	return now.Sub(q.since)
 }

@@ -208,9 +208,9 @@ func (p *planner) tooFew() bool {
 	return true
 }
 
-// back takes the way back from an even number, once nobody has come for so long that a node which joins anew would have.
+// back takes the way back from an even number, once nobody has come or gone for so long that a node which joins anew would have.
 func (p *planner) back(seats []Node) {
-	rest := left(2*p.d.ReadyFor, p.o.SeatsFor)
+	rest := left(2*p.d.ReadyFor, p.o.SameFor)
 	if rest == 0 {
 		p.demote(p.dispensable(seats), plan.ReasonAlone)
 		return

@@ -141,7 +141,7 @@ func key(w quorumtest.World) string {
 		out = append(out, fmt.Sprint(p.Name, p.Up, p.Cut, p.State))
 	}
 	slices.Sort(out)
-	return strings.Join(append(out, w.O.Node, w.O.Record.Forming, fmt.Sprint(len(w.O.Record.Managers), w.O.Record.FormingFor, w.O.SeatsFor >= 2*time.Minute)), "\n")
+	return strings.Join(append(out, w.O.Node, w.O.Record.Forming, fmt.Sprint(len(w.O.Record.Managers), w.O.Record.FormingFor, w.O.SameFor >= 2*time.Minute)), "\n")
 }
 
 // world is what befalls it.

@@ -32,10 +32,10 @@ type Observed struct {
 	Control bool
 	Swarm   Swarm
 	Nodes   []Node
-	// SeatsFor is for how long the leader has seen the same nodes have the seats.
-	SeatsFor time.Duration
-	Record   Record
-	Present  []Presence
+	// SameFor is for how long the leader has seen the same nodes in the same roles.
+	SameFor time.Duration
+	Record  Record
+	Present []Presence
 	// Busy are the lanes that still run, by key.
 	Busy map[string]bool
 	// Failures are lanes whose last attempt failed, by key.

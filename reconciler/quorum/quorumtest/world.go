@@ -1,6 +1,7 @@
 package quorumtest
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -180,7 +181,10 @@ func (w *World) Do(a plan.Action) {
 		return
 	default:
 	}
-	w.O = quorum.Simulate(w.O, a)
+	before := roles(w.O)
+	if w.O = quorum.Simulate(w.O, a); roles(w.O) != before {
+		w.O.SameFor = 0
+	}
 	if init, ok := a.(plan.InitSwarm); ok && len(w.O.Nodes) == 1 && w.O.Nodes[0].Host == init.Node {
 		p := w.Pi(init.Node)
 		p.ID, p.Swarm, p.State = w.O.Nodes[0].ID, w.O.Swarm.ID, quorum.Active
@@ -190,6 +194,16 @@ func (w *World) Do(a plan.Action) {
 		p.ID, p.Swarm, p.State = m.ID, m.Swarm, m.State
 	}
 	w.Refresh()
+}
+
+// roles are who is in the Swarm, in which role.
+func roles(o quorum.Observed) string {
+	var out []string
+	for _, n := range o.Nodes {
+		out = append(out, fmt.Sprint(n.ID, n.Manager, n.Seat))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
 }
 
 // Down takes a Pi's power, Up gives it back; Reimage does it with a new card, from which a Pi is in no Swarm.
@@ -240,7 +254,7 @@ func (w *World) Pass(d time.Duration) {
 			n.PendingFor += d
 		}
 	}
-	w.O.SeatsFor += d
+	w.O.SameFor += d
 	if w.O.Record.Forming != "" {
 		w.O.Record.FormingFor += d
 	}
@@ -272,7 +286,7 @@ func (w *World) CarryOne(id string) bool {
 	case n.Seat && !w.removable(id, cut):
 		return false
 	}
-	n.Seat, n.Reachable, n.ReadyFor, n.PendingFor, w.O.SeatsFor = n.Manager, n.Manager, 0, 0, 0
+	n.Seat, n.Reachable, n.ReadyFor, n.PendingFor, w.O.SameFor = n.Manager, n.Manager, 0, 0, 0
 	n.Version++
 	if !n.Seat {
 		n.Address, n.Leader = "", false
