@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -245,10 +247,26 @@ func (p *swarmPi) refersTo(t *testing.T, kind, content string) string {
 	return name
 }
 
+// reportOfTerm waits until the report of the term that is under way is written, and returns it.
+func (p *swarmPi) reportOfTerm(t *testing.T) (text string) {
+	t.Helper()
+	harness.Eventually(t, "the leader has reported in its term", func() error {
+		var of, by struct{ Term uint64 }
+		leader, _ := p.consul.Get(t, "brambled/leader")
+		text, _ = p.consul.Get(t, "brambled/status/swarm")
+		err := errors.Join(json.Unmarshal([]byte(leader), &of), json.Unmarshal([]byte(text), &by))
+		if err == nil && (of.Term == 0 || by.Term != of.Term) {
+			err = fmt.Errorf("the report is %s, the leader %s", text, leader)
+		}
+		return err
+	})
+	return text
+}
+
 // swarmIdle watches a converged Swarm for longer than many resyncs take, from outside of the process.
 func swarmIdle(t *testing.T, p *swarmPi, all marked) {
 	before := p.runsMarked(t, all)
-	was, _ := p.consul.Get(t, "brambled/status/swarm")
+	was := p.reportOfTerm(t)
 	p.proxy.Forget()
 	minute := time.NewTimer(61 * time.Second)
 	defer minute.Stop()

@@ -234,9 +234,12 @@ func (l *leading) passed(p swarmPass) {
 		Errors: l.passing.Errors, Index: l.passing.Index, Source: l.passing.Source, Quorum: l.quorum.report.Load(),
 	})
 	l.report.Store(&n)
-	l.swarmGauges.Set(n)
 	l.wakeDecisions()
-	if l.quorum.looked.Load() && (len(n.Stacks) > 0 || n.Quorum != nil || l.reported()) {
+	if !l.quorum.looked.Load() {
+		return // half of it would be written, and then the whole
+	}
+	l.swarmGauges.Set(n)
+	if len(n.Stacks) > 0 || n.Quorum != nil || l.reported() {
 		l.reports.Publish(n)
 	}
 }
