@@ -64,6 +64,15 @@ lab-test: need-go ## End-to-end tests on three Pis, booted as machines from the 
 	@scripts/lab prepare
 	$(GO_TEST) -tags e2e -count=1 -timeout 30m -v ./e2e/lab
 
+.PHONY: images
+images: need-go ## The images of images/ for this machine, as archives that docker load takes (GeoServer: see its README)
+	@scripts/images $(or $(IMAGES),$(filter-out hello,$(notdir $(patsubst %/Dockerfile,%,$(wildcard images/*/Dockerfile)))))
+
+.PHONY: images-test
+images-test: need-go ## Each image in a container, its service used for real
+	@scripts/require dockerd docker iptables ip
+	$(GO_TEST) -tags e2e -count=1 -timeout 30m ./e2e/images
+
 SOAK ?= 10m
 .PHONY: soak
 soak: need-go ## Draw faults from a seed for ten minutes and check what must hold; SOAK=2m SEED=7 KINDS=store PAGE=docs/soak.md
