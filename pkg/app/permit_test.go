@@ -477,14 +477,7 @@ func TestSwarmTakesTheVotersPermit(t *testing.T) {
 	if err := v.take(t.Context(), plan.PromoteNode{}); err != nil {
 		t.Errorf("it is the Swarm's already: %v", err)
 	}
-	settled := quorumPass{Ready: true, Observed: quorum.Observed{}}
-	busy := settled
-	busy.Plan.Waits = []plan.Wait{{Subject: "managers", For: plan.WaitSwarm}}
-	v.look(busy)
-	if !v.pending {
-		t.Error("a change that Swarm is still carrying out is taken for done")
-	}
-	v.look(settled)
+	v.look(quorumPass{Ready: true})
 	eventually(t, "it is given back", func() error {
 		signal(v.idle)
 		if r, there := d.permit(".voters"); there {
@@ -492,4 +485,29 @@ func TestSwarmTakesTheVotersPermit(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A change that Swarm is still carrying out keeps the permit, and so does a pass that knows nothing.
+func TestVotesStayPending(t *testing.T) {
+	t.Parallel()
+	promotes := plan.Plan{Lanes: []plan.Lane{{Steps: []plan.Step{{Action: plan.PromoteNode{}}}}}}
+	for name, tt := range map[string]struct {
+		pass quorumPass
+		want bool
+	}{
+		"nothing is left to be done": {pass: quorumPass{Ready: true}},
+		"the pass failed":            {pass: quorumPass{Ready: true, Err: errors.New("no answer")}, want: true},
+		"it knows nothing":           {pass: quorumPass{}, want: true},
+		"Swarm carries it out": {
+			pass: quorumPass{Ready: true, Plan: plan.Plan{Waits: []plan.Wait{{Subject: "managers", For: plan.WaitSwarm}}}}, want: true,
+		},
+		"a lane runs":      {pass: quorumPass{Ready: true, Observed: quorum.Observed{Busy: map[string]bool{"managers": true}}}, want: true},
+		"more is to come":  {pass: quorumPass{Ready: true, Plan: promotes}, want: true},
+		"only others wait": {pass: quorumPass{Ready: true, Plan: plan.Plan{Waits: []plan.Wait{{Subject: "pi2", For: plan.WaitCandidate}}}}},
+	} {
+		v := &votes{pending: true, idle: make(chan struct{}, 1)}
+		if v.look(tt.pass); v.pending != tt.want || len(v.idle) == 0 != tt.want {
+			t.Errorf("%s: pending is %t, told %t", name, v.pending, len(v.idle) > 0)
+		}
+	}
 }
