@@ -14,6 +14,8 @@ GOARM ?= 6
 OUTPUT ?= bin/brambled$(if $(GOARCH),-$(GOARCH))
 
 GO_TEST := go test
+# Tests on real engines wait more than they compute: four at a time keep two cores busy to a half.
+AT_ONCE := -parallel 4
 # Contract tests are the files with this build tag: the same tests as against the fakes, on the real thing.
 contract_packages = $(sort $(addprefix ./,$(dir $(shell grep -rlE '^//go:build .*\bintegration\b' --include='*_test.go' pkg 2>/dev/null))))
 
@@ -47,13 +49,13 @@ contract: need-go ## The contract tests against real Consul and a real Docker En
 	@scripts/require dockerd docker iptables ip promtool
 	@scripts/consul >/dev/null
 	@[ -n '$(contract_packages)' ] || { echo 'no contract test found under pkg/' >&2; exit 1; }
-	$(GO_TEST) -tags integration -count=1 -timeout 10m $(contract_packages)
+	$(GO_TEST) $(AT_ONCE) -tags integration -count=1 -timeout 10m $(contract_packages)
 
 .PHONY: e2e
 e2e: need-go ## End-to-end tests on one node: real Consul, real Docker Engine, the real binary
 	@scripts/require dockerd docker iptables ip promtool systemd-analyze
 	@scripts/consul >/dev/null
-	$(GO_TEST) -tags e2e -count=1 -timeout 30m ./e2e ./e2e/harness
+	$(GO_TEST) $(AT_ONCE) -tags e2e -count=1 -timeout 30m ./e2e ./e2e/harness
 
 .PHONY: lab
 lab: need-go ## Three Pis on this machine with the hello stack: enter, cut off, kill them; Ctrl-C removes all of it

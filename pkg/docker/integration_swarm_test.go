@@ -49,6 +49,7 @@ func swarmWorld(t *testing.T) (world, *harness.Engine) {
 
 // A real manager keeps the same contract as the fake.
 func TestSwarmContractOnDocker(t *testing.T) {
+	t.Parallel()
 	w, _ := swarmWorld(t)
 	contractSwarm(t, w)
 	contractQuorum(t, w)
@@ -107,6 +108,7 @@ func join(t *testing.T, manager, worker *bench, at, from string) {
 
 // Two engines: one forms the Swarm, the other joins, gets a seat, gives it back, leaves, and its record is removed.
 func TestQuorumOnDocker(t *testing.T) {
+	t.Parallel()
 	one, oneEngine := swarmWorld(t)
 	two, twoEngine := swarmWorld(t)
 	a, b := newBench(t, one, "qutwo"), newBench(t, two, "qutwo")
@@ -153,6 +155,7 @@ func TestQuorumOnDocker(t *testing.T) {
 
 // Of two managers one is left: it is a manager, and has no control.
 func TestNoQuorumOnDocker(t *testing.T) {
+	t.Parallel()
 	one, oneEngine := swarmWorld(t)
 	two, twoEngine := swarmWorld(t)
 	a, b := newBench(t, one, "qunone"), newBench(t, two, "qunone")
@@ -172,6 +175,7 @@ func TestNoQuorumOnDocker(t *testing.T) {
 
 // Of two managers one is left, and a person has it go on alone: the Swarm is the one it was, with all that it ran.
 func TestRecoverOnDocker(t *testing.T) {
+	t.Parallel()
 	one, oneEngine := swarmWorld(t)
 	two, twoEngine := swarmWorld(t)
 	a, b := newBench(t, one, "qurec"), newBench(t, two, "qurec")
@@ -221,6 +225,7 @@ func TestRecoverOnDocker(t *testing.T) {
 
 // A worker has no control and knows its own tasks; a manager that has lost the others has none either, and does not see half a Swarm.
 func TestTwoNodesOnDocker(t *testing.T) {
+	t.Parallel()
 	one, oneEngine := swarmWorld(t)
 	two, twoEngine := swarmWorld(t)
 	manager, worker := newBench(t, one, "swtwo"), newBench(t, two, "swtwo")
