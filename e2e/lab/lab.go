@@ -24,7 +24,12 @@ type Lab struct {
 }
 
 // Start boots n Pis, three at least, and returns when brambled answers on each. They are removed when the test ends.
-func Start(t testing.TB, n int) *Lab {
+func Start(t testing.TB, n int) *Lab { t.Helper(); return start(t, n) }
+
+// StartBlank is Start without any Consul and without images: brambled runs on each Pi and knows of nobody.
+func StartBlank(t testing.TB, n int) *Lab { t.Helper(); return start(t, n, "blank") }
+
+func start(t testing.TB, n int, kind ...string) *Lab {
 	t.Helper()
 	l := &Lab{Dir: harness.Workspace(t, "lab"), script: harness.Script(t, "lab")}
 	for i := range n {
@@ -36,7 +41,7 @@ func Start(t testing.TB, n int) *Lab {
 	}
 	defer stderr.Close() //nolint:errcheck // the script has the file too, this end writes nothing
 	// The script removes the lab when its standard input closes, and that happens however this process ends.
-	cmd := exec.Command(l.script, "run", l.Dir, fmt.Sprint(n))
+	cmd := exec.Command(l.script, append([]string{"run", l.Dir, fmt.Sprint(n)}, kind...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Stderr = stderr
 	lifeline, err := cmd.StdinPipe()
@@ -91,6 +96,13 @@ func (l *Lab) ConsulLeader(t testing.TB) *Pi {
 		return fmt.Errorf("none leads:\n%s", out)
 	})
 	return leader
+}
+
+// Visitor is a command on a machine of its own on the lab's LAN, 192.168.77.200: a client, with none of the Pis' files or rights.
+func (l *Lab) Visitor(command ...string) *exec.Cmd {
+	cmd := exec.Command(l.script, append([]string{"visit"}, command...)...)
+	cmd.Env = append(os.Environ(), "BRAMBLED_LAB="+l.Dir)
+	return cmd
 }
 
 // Package builds the package under another version and returns its path.

@@ -66,6 +66,12 @@ func (p *Pi) Put(t testing.TB, key, value string) {
 	})
 }
 
+// Write writes a file of the Pi, and its folder where that is missing.
+func (p *Pi) Write(path, content string) error {
+	_, err := p.feed(content, "sh", "-c", `mkdir -p "$(dirname "$0")" && cat >"$0"`, path)
+	return err
+}
+
 // HTTP reads a path of the Pi's brambled; anything but 200 is an error.
 func (p *Pi) HTTP(path string) (string, error) { return p.Get(":9746" + path) }
 
