@@ -196,7 +196,27 @@ func TestPostGIS(t *testing.T) {
 			return err
 		})
 	}
+	d.restores(t)
 	d.secretsStaySecret(t)
+}
+
+// restores tries what the README says of a backup.
+func (d database) restores(t *testing.T) {
+	t.Helper()
+	primary := d.settle(t, "all three are one cluster", "pi1", "pi2", "pi3")
+	const connect = " -h /run/postgresql -p 5433 "
+	d.Docker(t, "exec", "--user", "postgres", primary, "sh", "-c", "pg_dump"+connect+"-Fc gis >/tmp/gis.dump")
+	if out, err := d.sql("DELETE FROM places"); err != nil {
+		t.Fatalf("lose the rows: %s: %v", out, err)
+	}
+	d.Docker(t, "exec", "--user", "postgres", primary, "sh", "-c", "pg_restore"+connect+"--clean --if-exists -d gis </tmp/gis.dump")
+	harness.Eventually(t, "what was saved is there again, in step on a standby", func() error {
+		out, err := d.sql("SELECT count(*), min(ST_X(at)) FROM places")
+		if err == nil && out != "3|8.5" {
+			err = fmt.Errorf("there is %q", out)
+		}
+		return err
+	})
 }
 
 // secretsStaySecret looks for passwords where anybody who may ask the engine, or list processes, sees them.
