@@ -89,9 +89,7 @@ func TestHAProxyGIS(t *testing.T) {
 		}
 		return nil
 	})
-	f.Docker(t, "run", "--detach", "--name", "consul", "--network", "lan", "--ip", "172.30.9.2", "--entrypoint", "consul", "brambled/consul:dev",
-		"agent", "-dev", "-client", "0.0.0.0")
-	harness.Eventually(t, "Consul answers", func() error { _, err := f.TryDocker("exec", "consul", "consul", "info"); return err })
+	startConsul(t, f.Engine, "172.30.9.2")
 	for i, name := range []string{"one", "two"} {
 		address := fmt.Sprint("172.30.9.1", i+1)
 		f.serve(t, name, "--network lan --ip "+address, "8080")

@@ -25,3 +25,11 @@ func load(t testing.TB, e *harness.Engine, names ...string) {
 		e.Docker(t, "load", "-q", "-i", strings.TrimSpace(archive))
 	}
 }
+
+// startConsul starts a Consul that other images ask, alone and in memory, at an address of the network lan.
+func startConsul(t testing.TB, e *harness.Engine, address string) {
+	t.Helper()
+	e.Docker(t, "run", "--detach", "--name", "consul", "--network", "lan", "--ip", address, "--entrypoint", "consul", "brambled/consul:dev",
+		"agent", "-dev", "-client", "0.0.0.0")
+	harness.Eventually(t, "Consul answers", func() error { _, err := e.TryDocker("exec", "consul", "consul", "info"); return err })
+}

@@ -34,9 +34,7 @@ func startDatabase(t *testing.T) database {
 	}
 	t.Cleanup(d.logs(t))
 	d.Docker(t, "network", "create", "--subnet", "172.30.10.0/24", "lan")
-	d.Docker(t, "run", "--detach", "--name", "consul", "--network", "lan", "--ip", "172.30.10.2", "--entrypoint", "consul", "brambled/consul:dev",
-		"agent", "-dev", "-client", "0.0.0.0")
-	harness.Eventually(t, "Consul answers", func() error { _, err := d.TryDocker("exec", "consul", "consul", "info"); return err })
+	startConsul(t, d.Engine, "172.30.10.2")
 	for _, pi := range []string{"pi1", "pi2", "pi3"} {
 		d.postgis(t, pi)
 	}
